@@ -1,0 +1,1 @@
+"""A small real sample of labelled faces, for calibration and for evaluation."""

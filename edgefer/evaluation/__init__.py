@@ -1,0 +1,1 @@
+"""Accuracy of models on labelled faces, and what one lost against another."""

@@ -1,0 +1,1 @@
+"""Networks: their graphs, their checkpoints, and what is known about their inputs."""

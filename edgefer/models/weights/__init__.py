@@ -1,0 +1,1 @@
+"""Weights that edgefer trained, one safetensors file a network."""
