@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import cv2
 import h5py
@@ -325,7 +326,7 @@ def test_a_damaged_image_prints_nothing_of_its_own(capfd: pytest.CaptureFixture[
 # FER+ as .npz
 
 
-def ferplus_arrays(count: int = 6) -> dict[str, np.ndarray]:
+def ferplus_arrays(count: int = 6) -> dict[str, Any]:
     """Return arrays in FER+'s layout; the last face is unknown to most, the others clear."""
     votes = np.zeros((count, 10), np.uint8)
     votes[np.arange(count), np.arange(count) % 4] = 9
@@ -387,7 +388,9 @@ def test_arrays_of_another_layout_are_refused(
     arrays = ferplus_arrays()
     del arrays[key]
     path = tmp_path / "fer.npz"
-    np.savez(path, **arrays, **({} if value is None else {key: value}))
+    if value is not None:
+        arrays[key] = value
+    np.savez(path, **arrays)
     assert message(path).startswith(f"{path}: {problem}")
 
 

@@ -5,10 +5,8 @@ from typing import Any
 
 import click
 
-from edgefer.models.contract import StatedContract
 
-
-class CommaSeparated(click.ParamType):
+class CommaSeparated(click.ParamType[tuple[str, ...] | tuple[float, ...]]):
     """A list of texts or numbers with commas between them."""
 
     name = "A,B,…"
@@ -22,17 +20,19 @@ class CommaSeparated(click.ParamType):
         """Split the text; a usage error where a part is empty or no number."""
         if isinstance(value, tuple):
             return value
+        parts = tuple(part.strip() for part in str(value).split(","))
+        if "" in parts:
+            self.fail(f"{value!r} has an empty part", param, ctx)
+        if self._kind is str:
+            return parts
         try:
-            parts = tuple(self._kind(part.strip()) for part in str(value).split(","))
+            return tuple(float(part) for part in parts)
         except ValueError:
             self.fail(f"{value!r} is not a list of numbers such as 127.5,127.5,127.5", param, ctx)
-        if any(part == "" for part in parts):
-            self.fail(f"{value!r} has an empty part", param, ctx)
-        return parts
 
 
 def contract_options(function: Callable[..., None]) -> Callable[..., None]:
-    """Add --labels, --mean and --std, for files that do not describe themselves."""
+    """Add --labels, --mean, --std and --input-size, for files that do not describe themselves."""
     for option in reversed(
         (
             click.option(
@@ -50,14 +50,12 @@ def contract_options(function: Callable[..., None]) -> Callable[..., None]:
                 type=CommaSeparated(float),
                 help="What a pixel is then divided by, likewise.",
             ),
+            click.option(
+                "--input-size",
+                type=click.IntRange(8, 4096),
+                help="Height and width in pixels, for a weights file, which does not hold them.",
+            ),
         )
     ):
         function = option(function)
     return function
-
-
-def stated(
-    labels: tuple[str, ...] | None, mean: tuple[float, ...] | None, std: tuple[float, ...] | None
-) -> StatedContract:
-    """Return the options as one value."""
-    return StatedContract(labels=labels, mean=mean, std=std)

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from edgefer.cli import console
-from edgefer.cli.contract_options import contract_options, stated
+from edgefer.cli.contract_options import contract_options
 from edgefer.cli.data_options import DATASETS, evaluation_faces, evaluation_options
 from edgefer.cli.options import debug_option, force_option, json_option, output_option
 from edgefer.cli.text import examples
@@ -17,7 +17,9 @@ from edgefer.data.reading import has_splits, read_faces
 from edgefer.data.splits import Split
 from edgefer.errors import UsageError
 from edgefer.evaluation.result import require
+from edgefer.models.contract import StatedContract
 from edgefer.report import delivery as report
+from edgefer.report.coupling import coupling_sentence
 
 MOST_CALIBRATION_FACES = 500
 IO_TYPE = click.Choice([kind.value for kind in IoType])
@@ -87,6 +89,7 @@ def command(
     labels: tuple[str, ...] | None,
     mean: tuple[float, ...] | None,
     std: tuple[float, ...] | None,
+    input_size: int | None,
     output: Path,
     as_json: bool,
     force: bool,
@@ -117,7 +120,7 @@ def command(
             for precision in chosen
         ),
         output=output,
-        stated=stated(labels, mean, std),
+        stated=StatedContract(labels=labels, mean=mean, std=std, input_size=input_size),
         calibration=None if calibration is None else read_calibration(calibration),
         evaluation=evaluation_faces(data, split, protocol) if is_evaluated else None,
         is_evaluated=is_evaluated,
@@ -165,7 +168,7 @@ def show(delivery: Delivery, paths: list[Path]) -> None:
     if faces:
         out.print(f"\nMeasured on {len(faces):,} faces, each alone; a positive drop is a loss.")
     if delivery.original.coupling is not None:
-        out.print(report.coupling_sentence(delivery.original.coupling) + ".")
+        out.print(coupling_sentence(delivery.original.coupling) + ".")
     out.print("\nHow to feed it")
     for name, value in report.contract_rows(delivery.models[-1]):
         out.print(f"  {name}: {value}")

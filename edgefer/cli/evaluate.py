@@ -6,7 +6,7 @@ import click
 
 from edgefer import files, outputs
 from edgefer.cli import console
-from edgefer.cli.contract_options import contract_options, stated
+from edgefer.cli.contract_options import contract_options
 from edgefer.cli.data_options import evaluation_faces, evaluation_options
 from edgefer.cli.options import debug_option, force_option, json_option
 from edgefer.cli.text import examples
@@ -14,6 +14,7 @@ from edgefer.evaluation import contact_sheet
 from edgefer.evaluation.opening import open_evaluated
 from edgefer.evaluation.result import EvaluationResult, require
 from edgefer.evaluation.runner import evaluate
+from edgefer.models.contract import StatedContract
 from edgefer.report import evaluation as report
 from edgefer.report.page import Page, render
 
@@ -61,6 +62,7 @@ def command(
     labels: tuple[str, ...] | None,
     mean: tuple[float, ...] | None,
     std: tuple[float, ...] | None,
+    input_size: int | None,
     max_drop: float | None,
     min_accuracy: float | None,
     workers: int | None,
@@ -76,7 +78,7 @@ def command(
     """
     outputs.require_writable([path for path in (sheet, page) if path], force=force)
     faces = evaluation_faces(data, split, protocol)
-    contract = stated(labels, mean, std)
+    contract = StatedContract(labels=labels, mean=mean, std=std, input_size=input_size)
     opened = [open_evaluated(path, contract) for path in models]
     with console.progress_bar("Evaluating") as progress:
         result = evaluate(opened, faces, workers=workers, progress=progress)

@@ -47,7 +47,11 @@ from edgefer.training.records import Progress, TrainingResult
     help="Highest learning rate of the last stage.",
 )
 @click.option("--input-size", type=int, default=TrainingJob.input_size, help="In pixels.")
-@click.option("--attention", type=click.Choice([kind.value for kind in Attention]), default=TrainingJob.attention.value)
+@click.option(
+    "--attention",
+    type=click.Choice([kind.value for kind in Attention]),
+    default=TrainingJob.attention.value,
+)
 @click.option(
     "--backbone",
     metavar="imagenet|FILE",

@@ -57,3 +57,8 @@ class LabelledFaces:
             votes=None if self.votes is None else self.votes[picked],
             skipped=self.skipped,
         )
+
+    def spread(self, most: int) -> Self:
+        """Return at most `most` faces, evenly spread over the dataset."""
+        count = min(most, len(self))
+        return self.select(np.linspace(0, len(self) - 1, count).astype(np.int64))

@@ -13,6 +13,7 @@ from edgefer.data.hdf5 import read_hdf5
 from edgefer.data.kaggle import read_kaggle
 from edgefer.data.labels import canonical
 from edgefer.data.protocols import MAJORITY, Protocol
+from edgefer.data.splits import split_named
 from edgefer.errors import DataError, UsageError
 
 _ZIP = b"PK\x03\x04"
@@ -47,6 +48,14 @@ def read_faces(
     faces = _read(path, split, protocol, class_names, progress)
     _require_classes(path, faces)
     return faces
+
+
+def has_splits(path: Path) -> bool:
+    """Say whether a dataset comes with train and validation parts: all but a bare class folder."""
+    if not path.is_dir():
+        return True
+    children = list(path.iterdir())
+    return any(split_named(child.name) or child.suffix == ".csv" for child in children)
 
 
 def _read(

@@ -1,13 +1,15 @@
 """Trained weights in and out, without ever executing anything from a file.
 
 edgefer's own format is safetensors: the arrays by `layer/variable`, and one metadata entry
-`edgefer` with the network, its options and the ModelSpec as JSON.
+`edgefer` with the network, its options and the ModelSpec as JSON. `read` takes Keras's formats
+as well, and maps what other graphs of the same network call its layers.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,17 +17,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from edgefer.errors import MissingExtraError, ModelError
+from edgefer.errors import MissingExtraError, ModelError, UsageError
 from edgefer.files import replacing
-from edgefer.models import networks
+from edgefer.models import keras_files, networks, patt_lite_import
 from edgefer.models.networks import Network
+from edgefer.models.patt_lite import Attention, PattLite
+from edgefer.models.patt_lite_import import ATTENTION_SCALE, label_count_error
 from edgefer.models.spec import ModelSpec
 
 if TYPE_CHECKING:
     import keras
 
 FORMAT_VERSION = 1
+SUFFIXES = (".safetensors", ".keras", ".h5", ".hdf5")
 Weights = Mapping[str, npt.NDArray[np.float32]]
+Shapes = Mapping[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,28 +59,42 @@ def named_weights(model: keras.Model) -> dict[str, npt.NDArray[np.float32]]:
     }
 
 
-def set_weights(model: keras.Model, weights: Weights, *, source: Path | str) -> None:
-    """Give `model` the weights by name.
+def expected_shapes(model: keras.Model) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of a flat model's weights by `layer/variable`."""
+    return {
+        f"{layer.name}/{weight.name}": tuple(weight.shape)
+        for layer in model.layers
+        for weight in layer.weights
+        if "seed" not in weight.path
+    }
 
-    Raises ModelError that names the first layer that is missing or misshapen.
+
+def check_weights(shapes: Shapes, weights: Weights, *, source: Path | str) -> None:
+    """Raise ModelError that names the first layer that is missing, misshapen or not finite."""
+    for key, shape in shapes.items():
+        layer, variable = key.split("/")
+        if key not in weights:
+            raise ModelError(source, f"layer {layer}: {variable} is missing, expected {shape}")
+        found = weights[key]
+        if tuple(found.shape) != shape:
+            raise ModelError(
+                source,
+                f"layer {layer}: {variable} has shape {tuple(found.shape)}, expected {shape}",
+            )
+        if not np.isfinite(found).all():
+            raise ModelError(source, f"layer {layer}: {variable} has NaN or infinity")
+
+
+def set_weights(model: keras.Model, weights: Weights, *, source: Path | str) -> None:
+    """Give `model` the weights by name; what `weights` holds beyond the model's is left out.
+
+    Raises ModelError that names the first layer that is missing, misshapen or not finite.
     """
+    check_weights(expected_shapes(model), weights, source=source)
     for layer in model.layers:
         for weight in layer.weights:
-            if "seed" in weight.path:
-                continue
-            key = f"{layer.name}/{weight.name}"
-            if key not in weights:
-                raise ModelError(source, f"has no weights for {key}, shape {tuple(weight.shape)}")
-            found = weights[key]
-            if tuple(found.shape) != tuple(weight.shape):
-                raise ModelError(
-                    source,
-                    f"layer {layer.name}: {weight.name} has shape {tuple(found.shape)}, "
-                    f"expected {tuple(weight.shape)}",
-                )
-            if not np.isfinite(found).all():
-                raise ModelError(source, f"layer {layer.name}: {weight.name} has NaN or infinity")
-            weight.assign(found)
+            if "seed" not in weight.path:
+                weight.assign(weights[f"{layer.name}/{weight.name}"])
 
 
 def save(path: Path, checkpoint: Checkpoint) -> None:
@@ -87,7 +107,7 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
         "options": checkpoint.network.to_dict(),
         "spec": checkpoint.spec.to_dict(),
     }
-    arrays = {key: np.ascontiguousarray(value) for key, value in checkpoint.weights.items()}
+    arrays = {key: np.array(value, order="C") for key, value in checkpoint.weights.items()}
     with replacing(path) as temporary:
         save_file(arrays, temporary, metadata={"edgefer": json.dumps(header)})
 
@@ -100,14 +120,96 @@ def load(path: Path) -> Checkpoint:
         raise MissingExtraError("reading a checkpoint", "convert") from exc
     try:
         with safe_open(path, framework="numpy") as file:
-            header = json.loads((file.metadata() or {})["edgefer"])
-            weights = {key: np.asarray(file.get_tensor(key), np.float32) for key in file.keys()}
-        if header["format_version"] != FORMAT_VERSION:
-            raise ValueError(f"format version {header['format_version']}")
-        network = networks.create(header["network"], header["options"])
-        spec = ModelSpec.from_dict(header["spec"])
+            metadata = file.metadata() or {}
+            weights = {key: np.asarray(file.get_tensor(key), np.float32) for key in file.keys()}  # noqa: SIM118
+        return _from_metadata(metadata, weights)
     except (OSError, SafetensorError) as exc:
-        raise ModelError(path, f"cannot be read as safetensors: {exc}") from exc
-    except (KeyError, TypeError, ValueError) as exc:
-        raise ModelError(path, f"is not an edgefer checkpoint: {exc}") from exc
+        raise ModelError(path, f"cannot be read as safetensors: {_one_line(exc)}") from exc
+    except (KeyError, TypeError, ValueError, RecursionError, UsageError) as exc:
+        raise ModelError(path, f"is not an edgefer checkpoint: {_one_line(exc)}") from exc
+
+
+def _one_line(exc: Exception) -> str:
+    return f"{type(exc).__name__} {' '.join(str(exc).split())}"[:200]
+
+
+def _from_metadata(metadata: Mapping[str, str], weights: Weights) -> Checkpoint:
+    header = json.loads(metadata["edgefer"])
+    if header["format_version"] != FORMAT_VERSION:
+        raise ValueError(f"format version {header['format_version']}")
+    network = networks.create(header["network"], header["options"])
+    spec = ModelSpec.from_dict(header["spec"])
+    if (spec.labels, spec.input_size) != (network.labels, network.input_size):
+        raise ValueError("its network and its spec differ")
     return Checkpoint(network=network, spec=spec, weights=weights)
+
+
+def read(
+    path: Path,
+    *,
+    network: str = "patt-lite",
+    labels: Sequence[str] | None = None,
+    input_size: int | None = None,
+) -> Checkpoint:
+    """Read a checkpoint in any known format, and check that its weights fit the network.
+
+    Takes edgefer's `.safetensors`, Keras 3's `.keras` and `.weights.h5`, and the nested `.h5` that
+    PAtt-Lite's authors save under Keras 2. The number of classes and the kind of attention come
+    from the weights. `labels` and `input_size` take precedence over what the file says; where it
+    says nothing, 8 and 7 classes are taken as alphabetical. `network` is what a Keras file holds.
+    Raises ModelError where the file is unusable or does not fit.
+    """
+    if path.suffix.lower() not in SUFFIXES:
+        raise ModelError(path, f"has none of the checkpoints' endings {', '.join(SUFFIXES)}")
+    start = keras_files.first_bytes(path)
+    is_keras = start.startswith((keras_files.HDF5_MAGIC, keras_files.ZIP_MAGIC))
+    if path.suffix.lower() == ".safetensors" and not is_keras:
+        checkpoint = _with_options(load(path), path, labels, input_size)
+        shapes = expected_shapes(checkpoint.network.build())
+    elif network == "patt-lite":
+        file = keras_files.read(path)
+        patt_lite = patt_lite_import.network(path, file, labels=labels, input_size=input_size)
+        shapes = expected_shapes(patt_lite.build())
+        checkpoint = Checkpoint(
+            network=patt_lite,
+            spec=dataclasses.replace(patt_lite.spec(), author=""),
+            weights=patt_lite_import.weights(path, file, shapes),
+        )
+    else:
+        raise UsageError(f"a Keras file can be read as patt-lite, not as {network!r}")
+    check_weights(shapes, checkpoint.weights, source=path)
+    return checkpoint
+
+
+def deployable(checkpoint: Checkpoint) -> Checkpoint:
+    """Return what a checkpoint is at batch 1, exactly, without coupling between images.
+
+    Attention over a batch of one image is a softmax over one element, which is 1: the layer gives
+    back what it gets, and goes with its scale.
+    """
+    network = checkpoint.network
+    if not isinstance(network, PattLite) or network.attention is not Attention.BATCH:
+        return checkpoint
+    return dataclasses.replace(
+        checkpoint,
+        network=dataclasses.replace(network, attention=Attention.IDENTITY),
+        weights={key: w for key, w in checkpoint.weights.items() if key != ATTENTION_SCALE},
+    )
+
+
+def _with_options(
+    checkpoint: Checkpoint, path: Path, labels: Sequence[str] | None, input_size: int | None
+) -> Checkpoint:
+    """Let given labels and a given input size take precedence over the file's."""
+    network = checkpoint.network
+    if labels is not None and len(labels) != len(network.labels):
+        raise label_count_error(path, len(network.labels), len(labels))
+    names = network.labels if labels is None else tuple(labels)
+    side = network.input_size if input_size is None else input_size
+    try:
+        spec = dataclasses.replace(checkpoint.spec, labels=names, input_size=side)
+        options = {**network.to_dict(), "labels": names, "input_size": side}
+        changed = networks.create(networks.name_of(network), options)
+    except ValueError as exc:
+        raise ModelError(path, f"does not go with these options: {exc}") from exc
+    return dataclasses.replace(checkpoint, network=changed, spec=spec)

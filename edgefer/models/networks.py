@@ -24,6 +24,10 @@ class Network(Protocol):
     def input_size(self) -> int:
         """Height and width of the input in pixels."""
 
+    @property
+    def batch_coupled(self) -> bool:
+        """Whether an image's answer depends on the other images of its batch."""
+
     def spec(self, *, training_data: str = "", licence: str = "") -> ModelSpec:
         """Return the input contract."""
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from edgefer.data.labels import ALPHABETICAL_8
 from edgefer.models.spec import ModelSpec
+from edgefer.quiet import load_keras
 
 if TYPE_CHECKING:
     import keras
@@ -62,6 +63,11 @@ class PattLite:
         first = math.ceil(grid / 4)
         return first, 2 if math.ceil(grid / first) == 4 else 1
 
+    @property
+    def batch_coupled(self) -> bool:
+        """Whether an image's answer depends on the other images of its batch."""
+        return self.attention is Attention.BATCH
+
     def to_dict(self) -> dict[str, Any]:
         """Return the configuration as JSON-ready values."""
         return {**dataclasses.asdict(self), "labels": list(self.labels)}
@@ -105,6 +111,7 @@ class PattLite:
         every variant, so that weights move between them by name. The backbone's batch norms
         always use their stored statistics, as in the authors' recipe.
         """
+        load_keras("building a network")
         from keras import Input, Model, layers
 
         side = self.input_size
@@ -143,7 +150,7 @@ def _backbone(x: Any) -> Any:
     from keras import layers
 
     def finish(y: Any, name: str) -> Any:
-        y = layers.BatchNormalization(name=f"{name}_bn")(y, training=False)
+        y = layers.BatchNormalization(trainable=False, name=f"{name}_bn")(y)
         return layers.ReLU(6.0, name=f"{name}_relu")(y)
 
     def depthwise(y: Any, stride: int, block: int) -> Any:

@@ -64,7 +64,7 @@ class ModelSpec:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Build a spec from `to_dict`'s values; raises ValueError for anything that does not fit."""
+        """Build a spec from `to_dict`'s values; ValueError for anything that does not fit."""
         unknown = set(values) - {field.name for field in dataclasses.fields(cls)}
         if unknown:
             raise ValueError(f"unknown keys: {', '.join(sorted(unknown))}")

@@ -10,8 +10,7 @@ import numpy as np
 
 from edgefer.data.faces import LabelledFaces
 from edgefer.data.protocols import Protocol
-from edgefer.data.reading import read_faces
-from edgefer.data.splits import split_named
+from edgefer.data.reading import has_splits, read_faces
 from edgefer.errors import MissingExtraError, UsageError
 from edgefer.models import checkpoints
 from edgefer.models.patt_lite import Attention, PattLite
@@ -84,14 +83,6 @@ def training_faces(path: Path, *, soft: bool) -> tuple[LabelledFaces, LabelledFa
         read_faces(path, split="train", protocol=protocol),
         read_faces(path, split="valid", protocol=Protocol.MAJORITY),
     )
-
-
-def has_splits(path: Path) -> bool:
-    """Say whether a dataset comes with train and validation parts: all but a bare class folder."""
-    if not path.is_dir():
-        return True
-    children = list(path.iterdir())
-    return any(split_named(child.name) or child.suffix == ".csv" for child in children)
 
 
 def held_out(faces: LabelledFaces, seed: int = 0) -> tuple[LabelledFaces, LabelledFaces]:

@@ -1,0 +1,173 @@
+"""The main job: from a model to verified .tflite files, and what they lost."""
+
+import re
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from edgefer import calibration_data, metadata, outputs, runtime
+from edgefer.converters import conversion, float_model
+from edgefer.converters.conversion import ConvertedModel
+from edgefer.converters.recipes import FLOAT32, Precision, QuantizationRecipe
+from edgefer.data.disjoint import require_disjoint
+from edgefer.data.faces import LabelledFaces
+from edgefer.evaluation.inference import inputs_of
+from edgefer.evaluation.result import EvaluationResult
+from edgefer.evaluation.runner import evaluate
+from edgefer.evaluation.scoring import EvaluatedModel
+from edgefer.models import batch_coupling, checkpoints
+from edgefer.models.batch_coupling import BatchCoupling
+from edgefer.models.contract import StatedContract, complete
+from edgefer.models.spec import ModelSpec
+
+BUNDLED_MODEL = Path(checkpoints.__file__).parent / "weights" / "patt-lite.safetensors"
+COUPLING_FACES = 16
+
+Progress = Callable[[str, int, int], None]
+"""Called with (what is being done, steps done, steps in all)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConversionJob:
+    """What to convert, how, and where to; None stands for what edgefer brings.
+
+    With `is_evaluated` the drop is measured on the evaluation faces, which must not be among the
+    calibration faces.
+    """
+
+    model: Path | None = None
+    recipes: tuple[QuantizationRecipe, ...]
+    output: Path = Path()
+    stated: StatedContract = field(default_factory=StatedContract)
+    calibration: LabelledFaces | None = None
+    evaluation: LabelledFaces | None = None
+    is_evaluated: bool = True
+    force: bool = False
+
+    @property
+    def source(self) -> Path:
+        """The model's path, the bundled one's where none was given."""
+        return self.model or BUNDLED_MODEL
+
+    def path_of(self, recipe: QuantizationRecipe) -> Path:
+        """Return where the .tflite goes: named after the model and the precision."""
+        name = re.sub(r"\.weights\.h5$", "", self.source.name, flags=re.IGNORECASE)
+        stem = re.sub(r"[-_](float32|fp32)$", "", Path(name).stem) or "model"
+        return self.output / f"{stem}-{recipe.precision}.tflite"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FloatModel:
+    """What every precision is made from; `coupling` is None where a file has no batch to share."""
+
+    tflite: bytes
+    spec: ModelSpec
+    coupling: BatchCoupling | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Delivery:
+    """Everything a conversion made, not yet written; `evaluation` has the float model first."""
+
+    job: ConversionJob
+    original: FloatModel
+    models: tuple[ConvertedModel, ...]
+    evaluation: EvaluationResult | None
+
+
+def deliver(job: ConversionJob, *, progress: Progress | None = None) -> Delivery:
+    """Convert, verify and evaluate; nothing is written.
+
+    Raises UsageError or OutputError before any work where the results could not be written
+    later, DataError where calibration and evaluation faces overlap.
+    """
+    report = progress or (lambda _what, _done, _total: None)
+    outputs.require_writable(
+        [
+            job.path_of(recipe).with_suffix(suffix)
+            for recipe in job.recipes
+            for suffix in (".tflite", ".json", ".html")
+        ],
+        force=job.force,
+    )
+    report("Reading faces and model", 0, 1)
+    calibration = job.calibration or calibration_data.calibration_faces()
+    evaluation = None
+    if job.is_evaluated:
+        evaluation = job.evaluation or calibration_data.evaluation_faces()
+        require_disjoint(calibration, evaluation)
+    original = open_float(job.source, job.stated)
+    models = []
+    for recipe in job.recipes:
+        what = f"Converting to {recipe.precision}"
+        models.append(
+            conversion.convert(
+                original.tflite,
+                original.spec,
+                recipe,
+                calibration,
+                source=job.source,
+                progress=lambda done, total, what=what: report(what, done, total),  # type: ignore[misc]
+            )
+        )
+    result = _evaluated(job, original, models, evaluation, report) if evaluation else None
+    return Delivery(job=job, original=original, models=tuple(models), evaluation=result)
+
+
+def open_float(source: Path, stated: StatedContract) -> FloatModel:
+    """Make the float .tflite, batch fixed to 1, of a checkpoint, a SavedModel or a .tflite.
+
+    Batch coupling is measured on the network as it was trained; what is converted is its equal
+    for a batch of one.
+    """
+    if source.is_dir():
+        return _described(source, float_model.from_saved_model(source), stated)
+    if source.suffix.lower() == ".tflite":
+        return _described(source, conversion.read_float_tflite(source), stated)
+    checkpoint = checkpoints.read(source, labels=stated.labels, input_size=stated.input_size)
+    faces = calibration_data.calibration_faces().spread(COUPLING_FACES)
+    coupling = batch_coupling.of_keras(
+        checkpoint.build(batch_size=None), inputs_of(faces.images, checkpoint.spec)
+    )
+    deployed = checkpoints.deployable(checkpoint)
+    return FloatModel(
+        tflite=float_model.from_keras(deployed.build(batch_size=1)),
+        spec=deployed.spec,
+        coupling=coupling,
+    )
+
+
+def _described(source: Path, tflite: bytes, stated: StatedContract) -> FloatModel:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.tflite"
+        path.write_bytes(tflite)
+        opened = runtime.open_model(path)
+    known = metadata.read_spec(source) if source.is_file() else None
+    spec = complete(source, known, stated, input_shape=opened.input.shape, classes=opened.classes)
+    return FloatModel(tflite=tflite, spec=spec, coupling=None)
+
+
+def _evaluated(
+    job: ConversionJob,
+    original: FloatModel,
+    models: Sequence[ConvertedModel],
+    faces: LabelledFaces,
+    report: Progress,
+) -> EvaluationResult:
+    """Evaluate the float model and every other precision on the same faces."""
+    contents = {job.path_of(FLOAT32).name: original.tflite}
+    for model in models:
+        if model.recipe.precision is not Precision.FLOAT32:
+            contents[job.path_of(model.recipe).name] = model.tflite
+    with tempfile.TemporaryDirectory() as folder:
+        evaluated = []
+        for name, content in contents.items():
+            path = Path(folder) / name
+            path.write_bytes(content)
+            evaluated.append(
+                EvaluatedModel(name=name, spec=original.spec, source=path, checked=True)
+            )
+        return evaluate(
+            evaluated, faces, progress=lambda done, total: report("Evaluating", done, total)
+        )

@@ -1,0 +1,196 @@
+"""Weights and activations to integers, by litert-quantizer."""
+
+import math
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgefer.converters import graph
+from edgefer.converters.activations import Progress, activation_ranges
+from edgefer.converters.recipes import IoType, Precision, QuantizationRecipe
+from edgefer.converters.weights import SMALLEST_RANGE, weighted_layers
+from edgefer.errors import MissingExtraError, ModelError, UsageError
+from edgefer.quiet import quiet
+
+Float32Array = npt.NDArray[np.float32]
+
+HEAD_KINDS = frozenset({"FULLY_CONNECTED", "SOFTMAX"})
+_LARGEST_BIAS = 2**30
+"""Half of what int32 holds, as TensorFlow's own quantizer leaves (AdjustWeightsForBiasScale in
+tensorflow/lite/tools/optimize/quantization_utils.cc)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputQuantization:
+    """The int8 input: normalised pixel = scale · (q − zero_point)."""
+
+    scale: float
+    zero_point: int
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """The values of -128 and 127."""
+        return (-128 - self.zero_point) * self.scale, (127 - self.zero_point) * self.scale
+
+
+def input_quantization(
+    input_range: tuple[float, float], input_type: IoType = IoType.INT8
+) -> InputQuantization:
+    """Return the quantization of pixels whose normalised values cover `input_range`.
+
+    For an integer input q is pixel − 128: -1…1 gives 1/127.5 and -1. A float32 input gets 254
+    steps, not 255: with 255 a pixel of -1…1 lies exactly between two steps, and XNNPACK rounds
+    ties to even, which merges every other pair of pixels.
+    """
+    low, high = input_range
+    steps = 254 if input_type is IoType.FLOAT32 else 255
+    scale = (high - low) / steps
+    exact = 127 - steps - low / scale
+    zero_point = math.ceil(exact - 0.5 - 1e-6)
+    if not -128 <= zero_point <= 127:
+        raise UsageError(f"normalised pixels of {low:g}…{high:g} leave out 0, which int8 needs")
+    return InputQuantization(scale=scale, zero_point=zero_point)
+
+
+def quantize(
+    float_tflite: bytes,
+    calibration: Float32Array,
+    recipe: QuantizationRecipe,
+    input_range: tuple[float, float],
+    *,
+    source: Path | str = "model",
+    progress: Progress | None = None,
+) -> bytes:
+    """Quantize a float .tflite; its input and output get the types that the precision has.
+
+    `calibration` is float32 (n, h, w, channels), normalised, and unused where the precision
+    needs none. `input_range` are the normalised values of the smallest and largest pixel: an
+    integer input covers exactly these, so that int8 is pixel − 128, whatever calibration saw.
+    float32 comes back as it is. Raises ModelError where the model cannot be quantized.
+    """
+    if recipe.precision is Precision.FLOAT32:
+        return float_tflite
+    content = graph.read(float_tflite, source=source)
+    try:
+        from litert_quantizer import Quantizer
+    except ImportError as exc:
+        raise MissingExtraError("quantizing a model", "convert") from exc
+    try:
+        quantizer = Quantizer(float_tflite)
+        quantizer.load_quantization_recipe(_litert_recipe(recipe, content))
+        ranges: dict[str, Any] | None = None
+        if recipe.precision.needs_calibration:
+            ranges = _calibrate(content, float_tflite, calibration, progress)
+            pixels = input_quantization(input_range, recipe.input_type)
+            ranges.update(_input_range(content, pixels))
+            ranges.update(_widened_weights(content, ranges, recipe.precision))
+        with quiet():
+            result = quantizer.quantize(ranges, enable_progress_report=False)
+    except (ValueError, RuntimeError, KeyError, TypeError, IndexError) as exc:
+        reason = (str(exc).strip().splitlines() or [type(exc).__name__])[0][:200]
+        raise ModelError(source, f"cannot be quantized to {recipe.precision}: {reason}") from exc
+    return graph.pack(graph.unpack(bytes(result.quantized_model), source=source))
+
+
+def head_operators(content: graph.Graph) -> list[graph.Operator]:
+    """Return the fully-connected layers and softmax that end in the output, last first."""
+    head = []
+    operator = content.producer(content.outputs[0])
+    while operator is not None and operator.kind in HEAD_KINDS:
+        head.append(operator)
+        operator = content.producer(operator.inputs[0])
+    return head
+
+
+def _litert_recipe(recipe: QuantizationRecipe, content: graph.Graph) -> list[dict[str, Any]]:
+    from litert_quantizer import qtyping
+    from litert_quantizer import recipe as presets
+    from litert_quantizer.algorithm_manager import AlgorithmName
+    from litert_quantizer.recipe_manager import RecipeManager
+
+    manager = RecipeManager()
+    everything = qtyping.TFLOperationName.ALL_SUPPORTED
+    if recipe.precision is Precision.FLOAT16:
+        half = qtyping.TensorQuantizationConfig(num_bits=16, dtype=qtyping.TensorDataType.FLOAT)
+        config = qtyping.OpQuantizationConfig(
+            weight_tensor_config=half,
+            compute_precision=qtyping.ComputePrecision.FLOAT,
+            explicit_dequantize=True,
+        )
+        manager.add_quantization_config(".*", everything, config, AlgorithmName.FLOAT_CASTING)
+        return list(manager.get_quantization_recipe())
+    preset = {
+        Precision.DYNAMIC: presets.dynamic_wi8_afp32,
+        Precision.INT16X8: presets.static_wi8_ai16,
+        Precision.INT8: presets.static_wi8_ai8,
+    }[recipe.precision]
+    manager.load_quantization_recipe(preset())
+    for operator in head_operators(content) if recipe.head_in_float else ():
+        name = re.escape(content.tensors[operator.outputs[0]].name)
+        manager.add_quantization_config(
+            f"^{name}", everything, algorithm_key=AlgorithmName.NO_QUANTIZE
+        )
+    return list(manager.get_quantization_recipe())
+
+
+def _calibrate(
+    content: graph.Graph, float_tflite: bytes, faces: Float32Array, progress: Progress | None
+) -> dict[str, Any]:
+    """Return the range of every float tensor over all faces, by name.
+
+    litert-quantizer's own calibration takes a moving average of the faces' ranges, which cuts
+    off the peaks of every other face.
+    """
+    if not len(faces):
+        raise ValueError("there are no calibration faces")
+    computed = {*content.inputs, *(i for op in content.operators for i in op.outputs)}
+    tensors = [content.tensors[index] for index in sorted(computed)]
+    tensors = [tensor for tensor in tensors if tensor.dtype == "float32"]
+    found = activation_ranges(float_tflite, faces, [tensor.index for tensor in tensors], progress)
+    return {tensor.name: _range(tensor, *found[tensor.index]) for tensor in tensors}
+
+
+def _range(tensor: graph.Tensor, low: float, high: float) -> dict[str, Any]:
+    """Return a range as litert-quantizer keeps it, with the tensor's number of axes."""
+    shape = (1,) * len(tensor.shape)
+    return {"min": np.full(shape, low), "max": np.full(shape, high)}
+
+
+def _input_range(content: graph.Graph, pixels: InputQuantization) -> dict[str, Any]:
+    """Return the calibration result under which the input gets exactly `pixels`."""
+    image = content.tensors[content.inputs[0]]
+    return {image.name: _range(image, *pixels.range)}
+
+
+def _widened_weights(
+    content: graph.Graph, ranges: dict[str, Any], precision: Precision
+) -> dict[str, Any]:
+    """Return ranges for weights whose bias would not fit into int32 at the scale they have.
+
+    A channel of (nearly) zero weights has a scale so small that its bias, in units of input
+    scale · weight scale, overflows, and litert-quantizer clips it to almost nothing.
+    """
+    widened = {}
+    for layer in weighted_layers(content):
+        seen = ranges.get(content.tensors[layer.operator.inputs[0]].name)
+        if layer.bias is None or layer.bias.data is None or seen is None:
+            continue
+        present = layer.channel_ranges()
+        units = np.abs(layer.bias.data).reshape(present.shape) / _scale(seen, precision)
+        needed = units / _LARGEST_BIAS * 127
+        if (needed > present).any():
+            wide = np.maximum(present, needed).astype(np.float32)
+            widened[layer.weights.name] = {"min": -wide, "max": wide}
+    return widened
+
+
+def _scale(seen: dict[str, Any], precision: Precision) -> float:
+    """Return the scale that an activation's range amounts to."""
+    low, high = min(float(np.min(seen["min"])), 0.0), max(float(np.max(seen["max"])), 0.0)
+    if precision is Precision.INT16X8:
+        return max(high, -low, SMALLEST_RANGE) / 32767
+    return max(high - low, SMALLEST_RANGE) / 255

@@ -1,0 +1,95 @@
+"""What a conversion shall make: precision, input and output types, and methods."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any
+
+
+class Precision(StrEnum):
+    """How weights and activations are stored.
+
+    `float16` stores weights in half precision; `dynamic` stores weights as int8 and computes
+    from float activations; `int16x8` has int8 weights and int16 activations; `int8` has both in
+    int8.
+    """
+
+    FLOAT32 = "float32"
+    FLOAT16 = "float16"
+    DYNAMIC = "dynamic"
+    INT16X8 = "int16x8"
+    INT8 = "int8"
+
+    @property
+    def needs_calibration(self) -> bool:
+        """Whether activations get fixed ranges, which have to be seen on faces."""
+        return self in (Precision.INT8, Precision.INT16X8)
+
+    @property
+    def rounds_weights(self) -> bool:
+        """Whether weights become int8, which shifts the mean of what layers put out."""
+        return self is Precision.DYNAMIC or self.needs_calibration
+
+
+class IoType(StrEnum):
+    """The type of the input or output: int8 is pixel − 128, uint8 the pixel, float32 normalised."""
+
+    INT8 = "int8"
+    UINT8 = "uint8"
+    FLOAT32 = "float32"
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuantizationRecipe:
+    """One way to convert; the presets below are varied with `dataclasses.replace`.
+
+    `bias_correction` needs int8 weights; `head_in_float`, which keeps the last fully-connected
+    layers and the softmax as they are, needs integer activations.
+    """
+
+    precision: Precision
+    input_type: IoType = IoType.FLOAT32
+    output_type: IoType = IoType.FLOAT32
+    bias_correction: bool = False
+    head_in_float: bool = False
+
+    def __post_init__(self) -> None:
+        if self.bias_correction and not self.precision.rounds_weights:
+            raise ValueError(f"{self.precision} rounds no weights, so no bias needs correction")
+        if self.head_in_float and not self.precision.needs_calibration:
+            raise ValueError(f"{self.precision} leaves the head in floating point anyway")
+
+    @property
+    def needs_faces(self) -> bool:
+        """Whether faces have to be seen to convert."""
+        return self.precision.needs_calibration or self.bias_correction
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the recipe as JSON-ready values."""
+        return asdict(self)
+
+
+# Per-channel symmetric weights and per-tensor activations, as LiteRT's 8-bit quantization
+# specification asks (ai.google.dev/edge/litert/models/quantization_spec); analytic bias
+# correction as in Nagel et al. 2019 (arXiv 1906.04721), section 4.2.
+INT8 = QuantizationRecipe(
+    precision=Precision.INT8,
+    input_type=IoType.INT8,
+    output_type=IoType.INT8,
+    bias_correction=True,
+)
+# 16-bit activations with 8-bit weights, same specification, for what 8-bit activations break.
+INT16X8 = QuantizationRecipe(
+    precision=Precision.INT16X8,
+    input_type=IoType.INT8,
+    output_type=IoType.INT8,
+    bias_correction=True,
+)
+# Weights alone, by LiteRT's post-training quantization guide; inputs and outputs stay floats.
+DYNAMIC = QuantizationRecipe(precision=Precision.DYNAMIC, bias_correction=True)
+FLOAT16 = QuantizationRecipe(precision=Precision.FLOAT16)
+FLOAT32 = QuantizationRecipe(precision=Precision.FLOAT32)
+
+PRESETS: Mapping[Precision, QuantizationRecipe] = {
+    recipe.precision: recipe for recipe in (FLOAT32, FLOAT16, DYNAMIC, INT16X8, INT8)
+}

@@ -1,0 +1,121 @@
+"""`edgefer inspect`: what is in a model file."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edgefer import calibration_data
+from edgefer.cli import console
+from edgefer.cli.contract_options import contract_options
+from edgefer.cli.options import debug_option, json_option
+from edgefer.cli.text import examples, one_line
+from edgefer.inspection import Inspection, TensorFacts, inspect
+from edgefer.models.contract import StatedContract
+from edgefer.report.coupling import coupling_sentence
+
+SCHEMA_VERSION = 1
+
+
+@click.command(
+    epilog=examples(
+        "edgefer inspect patt-lite-int8.tflite",
+        "edgefer inspect their-model.h5     # does its accuracy depend on the batch?",
+        "edgefer inspect foreign.tflite --json",
+    )
+)
+@click.argument("model", type=click.Path(path_type=Path))
+@contract_options
+@json_option
+@debug_option
+def command(
+    *,
+    model: Path,
+    labels: tuple[str, ...] | None,
+    mean: tuple[float, ...] | None,
+    std: tuple[float, ...] | None,
+    input_size: int | None,
+    as_json: bool,
+) -> None:
+    """Show what is in MODEL, a .tflite or a checkpoint.
+
+    Inputs and outputs, operators, cost, what it says of itself, and whether its answer for one
+    face depends on the other faces of its batch.
+    """
+    with console.progress_bar("Inspecting") as progress:
+        result = inspect(
+            model,
+            StatedContract(labels=labels, mean=mean, std=std, input_size=input_size),
+            calibration_data.evaluation_faces(),
+            progress=progress,
+        )
+    if as_json:
+        console.print_json(to_json(result))
+    else:
+        show(result)
+
+
+def show(result: Inspection) -> None:
+    """Print the facts, then the operators."""
+    out = console.result_console()
+    for name, value in fact_rows(result):
+        out.print(f"{name:>14}  {value}")
+    if result.operators:
+        rows = [(kind, str(count)) for kind, count in result.operators.items()]
+        out.print()
+        out.print(console.table(("operator, output type", "count"), rows))
+
+
+def fact_rows(result: Inspection) -> list[tuple[str, str]]:
+    """Return what is known, a fact a row."""
+    rows = [
+        ("file", f"{one_line(str(result.path))}, {result.kind}"),
+        ("size", f"{result.size_bytes / 1e6:.2f} MB, {result.parameters:,} parameters"),
+    ]
+    if result.multiply_accumulates is not None:
+        rows.append(("cost", f"{result.multiply_accumulates / 1e6:.1f} M multiply-accumulates"))
+    rows += [("input", tensor_text(tensor)) for tensor in result.inputs]
+    rows += [("output", tensor_text(tensor)) for tensor in result.outputs]
+    spec = result.spec
+    if spec is not None:
+        rows.append(("model", one_line(f"{spec.name}. {spec.description}")))
+        rows.append(("classes", one_line(", ".join(spec.labels))))
+        rows.append(
+            (
+                "normalised",
+                f"({spec.colour_order} pixel − {values(spec.mean)}) / {values(spec.std)}",
+            )
+        )
+        rows.append(("training data", one_line(spec.training_data or "not stated")))
+        rows.append(("licence", one_line(spec.licence or "not stated")))
+    rows.append(("batch", coupling_sentence(result.coupling)))
+    accuracy = result.batch_accuracy
+    if accuracy is not None:
+        text = (
+            f"{100 * accuracy.in_batches:.2f}% of {accuracy.faces:,} faces right in batches of "
+            f"{accuracy.batch_size}, {100 * accuracy.alone:.2f}% alone, as on a device"
+        )
+        rows.append(("accuracy", text))
+    return rows
+
+
+def values(each: tuple[float, ...]) -> str:
+    """Return one number where all channels share it, otherwise all of them."""
+    return f"{each[0]:g}" if len(set(each)) == 1 else f"[{', '.join(f'{v:g}' for v in each)}]"
+
+
+def tensor_text(tensor: TensorFacts) -> str:
+    """Return a tensor's shape, type and quantization."""
+    shape = "×".join("any" if side < 0 else str(side) for side in tensor.shape)
+    text = f"{one_line(tensor.name)} {shape} {tensor.dtype}"
+    if tensor.scale is not None:
+        offset = -(tensor.zero_point or 0)
+        text += f", value = {tensor.scale:.7g} · (q {'+' if offset >= 0 else '−'} {abs(offset)})"
+    return text
+
+
+def to_json(result: Inspection) -> dict[str, Any]:
+    """Return everything as JSON-ready values."""
+    values = dataclasses.asdict(result)
+    return {"schema_version": SCHEMA_VERSION, **values, "path": str(result.path)}

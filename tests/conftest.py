@@ -1,0 +1,60 @@
+"""What several test modules need."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgefer.data.faces import LabelledFaces
+from edgefer.models.spec import ModelSpec
+
+QUADRANT_LABELS = ("anger", "happiness", "neutral", "surprise")
+
+
+@pytest.fixture(scope="session")
+def ferplus_path() -> Path:
+    """FER+'s arrays; tests that take it are marked `shared_data`."""
+    beside = Path(__file__).parents[2] / "shared/data/ferplus.npz"
+    path = Path(os.environ.get("EDGEFER_FERPLUS", beside))
+    if not path.is_file():
+        pytest.skip(f"needs FER+'s arrays: set EDGEFER_FERPLUS, there is no {path}")
+    return path
+
+
+@pytest.fixture(scope="session")
+def quadrant_spec() -> ModelSpec:
+    """Describe the quadrant models: which quarter of a 16x16 image is the brightest."""
+    return ModelSpec(name="quadrant", labels=QUADRANT_LABELS, input_size=16)
+
+
+@pytest.fixture(scope="session")
+def quadrant_tflites() -> Mapping[str, Path]:
+    """Return the small .tflite files by name; golden/tflite/README.md tells them apart."""
+    folder = Path(__file__).parent / "golden" / "tflite"
+    return {path.stem: path for path in sorted(folder.glob("*.tflite"))}
+
+
+@pytest.fixture(scope="session")
+def quadrant_faces() -> LabelledFaces:
+    """160 noisy 16x16 and 24x24 images, gray and RGB, of which a tenth is labelled wrongly."""
+    random = np.random.default_rng(11)
+    class_names = ("surprise", "anger", "neutral", "happiness")
+    images, labels = [], []
+    for _ in range(160):
+        label = int(random.integers(4))
+        side = int(random.choice([16, 24]))
+        image = random.integers(0, 200, (side, side, 3)).astype(np.uint8)
+        row, column = divmod(QUADRANT_LABELS.index(class_names[label]), 2)
+        half = side // 2
+        image[row * half : (row + 1) * half, column * half : (column + 1) * half] += 40
+        images.append(image if random.random() < 0.5 else image[:, :, 0])
+        labels.append(label if random.random() < 0.9 else int(random.integers(4)))
+    return LabelledFaces(
+        source="quadrants",
+        images=images,
+        labels=np.array(labels, np.int64),
+        class_names=class_names,
+        names=[f"face {number}" for number in range(len(images))],
+    )
