@@ -63,6 +63,8 @@ from edgefer.training.records import Progress, TrainingResult
     type=click.Path(path_type=Path),
     help="Go on from this checkpoint, which may have another input size.",
 )
+@click.option("--training-data", help="Noted in the weights.  [default: the name of --data]")
+@click.option("--licence", default="", help="Noted in the weights.")
 @click.option("--seed", type=click.IntRange(0), default=recipes.SOFT.seed)
 @json_option
 @force_option
@@ -79,6 +81,8 @@ def command(
     attention: Attention,
     backbone: str,
     start: Path | None,
+    training_data: str | None,
+    licence: str,
     seed: int,
     as_json: bool,
     force: bool,
@@ -100,6 +104,8 @@ def command(
         attention=Attention(attention),
         backbone=backbone,
         start=start,
+        training_data=training_data,
+        licence=licence,
         force=force,
     )
     with training_progress() as progress:

@@ -39,7 +39,7 @@ def recalls(
     names: Sequence[str], labels: Sequence[str], values: Sequence[Sequence[float | None]]
 ) -> str:
     """Draw the recall of each class as bars, one for each model; an absent class has none."""
-    figure, axes = _canvas(7.2, 3.2)
+    figure, axes = _canvas(7.2, 3.2 + 0.25 * (len(names) // 3))
     width = 0.8 / len(names)
     for index, (name, recall) in enumerate(zip(names, values, strict=True)):
         places = np.arange(len(labels)) + (index - (len(names) - 1) / 2) * width
@@ -49,7 +49,7 @@ def recalls(
     axes.set_ylim(0, 100)
     axes.set_ylabel("recall, %")
     axes.grid(axis="y", alpha=0.3)
-    axes.legend(frameon=False, ncols=len(names), loc="lower center", bbox_to_anchor=(0.5, 1))
+    figure.legend(frameon=False, ncols=min(len(names), 3), loc="outside upper center")
     return _svg(figure)
 
 

@@ -27,6 +27,7 @@ from edgefer.files import replacing, write_text
 from edgefer.models import checkpoints
 from edgefer.models.checkpoints import Checkpoint, Weights
 from edgefer.models.patt_lite import PattLite
+from edgefer.models.spec import ModelSpec
 from edgefer.training.augmentation import batch_inputs
 from edgefer.training.recipes import Recipe, Stage, learning_rate
 from edgefer.training.records import EpochRecord, Position, Progress, TrainingResult
@@ -53,15 +54,18 @@ def fit(
     initial: Weights | None = None,
     resume: bool = False,
     training_data: str = "",
+    licence: str = "",
     progress: Callable[[Progress], None] | None = None,
 ) -> TrainingResult:
     """Train `network` and keep the weights that validate best in `folder`.
 
-    `initial` gives starting weights by name, for all layers or for the backbone only. With
+    `initial` gives starting weights by name, for all layers or for the backbone only;
+    `training_data` and `licence` describe the weights to who uses them. With
     `resume` the folder's state is continued; a state of another recipe, network or dataset size
     is a UsageError.
     """
-    run = _Run(network, recipe, training, validation, folder, training_data, progress)
+    spec = network.spec(training_data=training_data, licence=licence)
+    run = _Run(network, recipe, training, validation, folder, spec, progress)
     if resume and (folder / STATE_FILE).exists():
         run.restore()
     else:
@@ -86,13 +90,13 @@ class _Run:
         training: LabelledFaces,
         validation: LabelledFaces,
         folder: Path,
-        training_data: str,
+        spec: ModelSpec,
         progress: Callable[[Progress], None] | None,
     ) -> None:
         if not len(training) or not len(validation):
             raise DataError(training.source, "has no faces to train or to validate on")
         self.network, self.recipe, self.folder, self.progress = network, recipe, folder, progress
-        self.spec = network.spec(training_data=training_data)
+        self.spec = spec
         self.images = training.images
         self.targets = targets(training, network.labels, soft=recipe.soft_labels)
         hard = targets(training, network.labels, soft=False).argmax(axis=1)

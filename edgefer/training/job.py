@@ -26,7 +26,9 @@ class TrainingJob:
     """What to train, on what, from where, and where the results go.
 
     `backbone` is `imagenet` or an .npz of MobileNetV1 weights; `start` a checkpoint to go on
-    from instead, of any input size. With `force` a state in `output` is not resumed but replaced.
+    from instead, of any input size. `training_data` (by default the data's file name) and
+    `licence` are noted in the weights. With `force` a state in `output` is not resumed but
+    replaced.
     """
 
     data: Path
@@ -36,6 +38,8 @@ class TrainingJob:
     attention: Attention = Attention.IDENTITY
     backbone: str = starting_weights.IMAGENET
     start: Path | None = None
+    training_data: str | None = None
+    licence: str = ""
     force: bool = False
 
 
@@ -65,7 +69,8 @@ def train(
         job.output,
         initial=initial,
         resume=not job.force,
-        training_data=training.source,
+        training_data=job.training_data or job.data.name,
+        licence=job.licence,
         progress=progress,
     )
 
