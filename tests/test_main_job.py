@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -100,8 +101,7 @@ def test_the_main_job_leaves_each_model_with_its_figures_and_a_page(
         assert beside["evaluation"] == result["evaluation"]
         page = (folder / model["file"]).with_suffix(".html").read_text()
         assert page.startswith("<!doctype html>")
-        assert "http://" not in page.replace("http://www.w3.org", "")  # self-contained
-        assert "https://" not in page
+        assert re.findall(r"https?://[\w.]+", page.replace("http://www.w3.org/", "")) == []
 
 
 def test_the_bundled_int8_model_is_small_whole_and_loses_little(

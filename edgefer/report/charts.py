@@ -107,6 +107,6 @@ def _svg(figure: Figure) -> str:
 
     text = io.StringIO()
     with mpl.rc_context({"svg.hashsalt": "edgefer", "svg.fonttype": "path"}):
-        figure.savefig(text, format="svg", metadata={"Date": None}, transparent=False)
+        figure.savefig(text, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")), transparent=False)
     whole = text.getvalue()
     return whole[whole.index("<svg") :]
