@@ -162,7 +162,7 @@ def _batch_accuracy(
         for start in range(0, len(order), size):
             rows = order[start : start + size]
             inputs = inputs_of([faces.images[row] for row in rows], checkpoint.spec)
-            answers = np.asarray(model(inputs)).argmax(axis=1)
+            answers = batch_coupling.keras_answers(model, inputs).argmax(axis=1)
             correct[size] += int((answers == truth[start : start + size]).sum())
             done += len(rows)
             if progress:

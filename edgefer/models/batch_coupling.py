@@ -102,13 +102,17 @@ def of_keras(
     if inputs and inputs[0].shape[0] is not None:
         return _not_measurable(images, f"its batch size is fixed at {inputs[0].shape[0]}")
 
-    def predict(batch: Float32Array) -> Float32Array:
-        with warnings.catch_warnings():
-            # Keras warns of attention over a batch of one, which is what is measured here.
-            warnings.filterwarnings("ignore", "You are using a softmax over axis", UserWarning)
-            return np.asarray(model(batch, training=False), np.float32)
+    return measure(
+        lambda batch: keras_answers(model, batch), images, source=model.name, progress=progress
+    )
 
-    return measure(predict, images, source=model.name, progress=progress)
+
+def keras_answers(model: keras.Model, batch: Float32Array) -> Float32Array:
+    """Return what a Keras model answers for a batch, float32 (batch, classes)."""
+    with warnings.catch_warnings():
+        # Keras warns of attention over a batch of one, which is what a device computes.
+        warnings.filterwarnings("ignore", "You are using a softmax over axis", UserWarning)
+        return np.asarray(model(batch, training=False), np.float32)
 
 
 def of_tflite(
