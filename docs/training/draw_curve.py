@@ -1,4 +1,7 @@
-"""Draw a training log: python docs/training/draw_curve.py docs/training/patt-lite-112.csv"""
+"""Draw a training log as a chart beside it.
+
+python docs/training/draw_curve.py docs/training/patt-lite-112.csv
+"""
 
 import csv
 import sys

@@ -107,6 +107,7 @@ def _svg(figure: Figure) -> str:
 
     text = io.StringIO()
     with mpl.rc_context({"svg.hashsalt": "edgefer", "svg.fonttype": "path"}):
-        figure.savefig(text, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")), transparent=False)
+        nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+        figure.savefig(text, format="svg", metadata=nothing, transparent=False)
     whole = text.getvalue()
     return whole[whole.index("<svg") :]
