@@ -25,6 +25,7 @@ from edgefer.data.preprocessing import normalise, to_pixels
 from edgefer.evaluation import runner
 from edgefer.evaluation.scoring import EvaluatedModel
 from edgefer.models import checkpoints
+from edgefer.models.patt_lite import PattLite
 
 QUADRANT = ("--labels", "anger,happiness,neutral,surprise", "--mean", "127.5", "--std", "127.5")
 PRECISIONS = ("float32", "float16", "dynamic", "int16x8", "int8")
@@ -374,3 +375,29 @@ def test_an_interrupt_at_any_point_leaves_nothing_behind(delay_s: float, tmp_pat
     assert (process.returncode, out) == (130, "")
     assert errors(Ended(130, out, err)) == ["edgefer: interrupted"]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_train_writes_weights_that_convert_and_goes_on_when_run_again(
+    face_folder: Path, tmp_path: Path
+) -> None:
+    weights = checkpoints.named_weights(PattLite(input_size=48).build())
+    backbone = {key: value for key, value in weights.items() if key.startswith("conv")}
+    np.savez(tmp_path / "backbone.npz", allow_pickle=False, **backbone)
+    run = tmp_path / "run"
+    options = ("--data", face_folder, "--backbone", tmp_path / "backbone.npz", "--output", run)
+    first = edgefer("train", "patt-lite", *options, "--input-size", 48, "--epochs", 1)
+    assert (first.code, [line for line in errors(first) if "epoch 1/1" not in line]) == (0, [])
+    assert f"Next: edgefer convert {run / 'best.safetensors'} --int8" in first.out
+    log = (run / "training.csv").read_text().splitlines()
+    assert log[0].startswith("stage,epoch,learning_rate,loss,accuracy,validation_loss")
+    assert len(log) == 2
+    again = edgefer("train", "patt-lite", *options, "--input-size", 48, "--epochs", 1, "--json")
+    assert again.code == 0
+    assert len(json.loads(again.out)["epochs"]) == 1  # it was finished
+    other = edgefer("train", "patt-lite", *options, "--input-size", 64, "--epochs", 1)
+    assert other.code == 2
+    assert "belongs to another training" in errors(other)[0]
+    best = run / "best.safetensors"
+    made = edgefer("convert", best, "--int8", "--no-evaluate", "--output", tmp_path)
+    assert made.code == 0, made.err
+    assert metadata.read_spec(tmp_path / "best-int8.tflite") == checkpoints.load(best).spec
