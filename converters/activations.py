@@ -1,15 +1,15 @@
 """What the tensors inside a float .tflite hold for real faces."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from edgefer import runtime
+from edgefer.progress import Progress
 
 Float32Array = npt.NDArray[np.float32]
 Float64Array = npt.NDArray[np.float64]
-Progress = Callable[[int, int], None]
 
 
 def mean_activations(

@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from edgefer.converters import graph
-from edgefer.converters.activations import Progress, mean_activations
+from edgefer.converters.activations import mean_activations
 from edgefer.converters.weights import WeightedLayer, rounded_to_int8, weighted_layers
+from edgefer.progress import Progress
 
 Float32Array = npt.NDArray[np.float32]
 Float64Array = npt.NDArray[np.float64]

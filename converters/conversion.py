@@ -1,7 +1,6 @@
 """The way through: float .tflite → bias correction → integers → types → metadata → verified."""
 
 import hashlib
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -30,9 +29,9 @@ from edgefer.data.preprocessing import normalise, to_pixels
 from edgefer.errors import DataError, ModelError, UsageError
 from edgefer.models.checkpoints import Checkpoint
 from edgefer.models.spec import ModelSpec
+from edgefer.progress import Progress
 
 Float32Array = npt.NDArray[np.float32]
-Progress = Callable[[int, int], None]
 
 BIAS_CORRECTION_FACES = 96
 """A layer's mean input moves little after some hundred faces: Nagel et al. use as few."""

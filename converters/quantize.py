@@ -10,10 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from edgefer.converters import graph
-from edgefer.converters.activations import Progress, activation_ranges
+from edgefer.converters.activations import activation_ranges
 from edgefer.converters.recipes import IoType, Precision, QuantizationRecipe
 from edgefer.converters.weights import SMALLEST_RANGE, weighted_layers
 from edgefer.errors import MissingExtraError, ModelError, UsageError
+from edgefer.progress import Progress
 from edgefer.quiet import quiet
 
 Float32Array = npt.NDArray[np.float32]

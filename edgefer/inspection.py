@@ -3,7 +3,7 @@
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,12 +23,11 @@ from edgefer.models.batch_coupling import BatchCoupling
 from edgefer.models.checkpoints import Checkpoint
 from edgefer.models.contract import StatedContract, complete
 from edgefer.models.spec import ModelSpec
+from edgefer.progress import Progress
 
 COUPLING_FACES = 16
 COUPLED_BATCH = 64
 UNDESCRIBED = "the file says too little of its input; give --labels, --mean and --std"
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True)

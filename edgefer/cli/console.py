@@ -18,9 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from edgefer.cli.text import one_line
-
-Progress = Callable[[int, int], None]
-"""What a long-running function calls with (done, total)."""
+from edgefer.progress import Progress
 
 PIPE_WIDTH = 400
 """Columns where there is no terminal: wide enough that nothing is cut or wrapped."""

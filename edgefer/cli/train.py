@@ -12,9 +12,10 @@ from edgefer.cli.options import debug_option, force_option, json_option
 from edgefer.cli.text import examples
 from edgefer.models.networks import NETWORKS
 from edgefer.models.patt_lite import Attention
+from edgefer.progress import Progress
 from edgefer.training import recipes
 from edgefer.training.job import TrainingJob, train
-from edgefer.training.records import Progress, TrainingResult
+from edgefer.training.records import TrainingProgress, TrainingResult
 
 
 @click.command(
@@ -126,19 +127,19 @@ def training_progress() -> Iterator["Reporter"]:
 class Reporter:
     """Turns a training's progress into a bar of all steps, and an epoch's end into a line."""
 
-    def __init__(self, bar: console.Progress) -> None:
+    def __init__(self, bar: Progress) -> None:
         self._bar = bar
         self._console = console.message_console()
 
-    def __call__(self, progress: Progress) -> None:
+    def __call__(self, state: TrainingProgress) -> None:
         """Move the bar; at the end of an epoch print its figures."""
-        done = (progress.epoch - 1) * progress.steps + progress.step
-        self._bar(done, progress.epochs * progress.steps)
-        if progress.step == progress.steps:
+        done = (state.epoch - 1) * state.steps + state.step
+        self._bar(done, state.epochs * state.steps)
+        if state.step == state.steps:
             self._console.print(
-                f"{progress.stage} epoch {progress.epoch}/{progress.epochs}: "
-                f"loss {progress.loss:.3f}, training accuracy {100 * progress.accuracy:.1f}%, "
-                f"best validation before {100 * progress.best_validation_accuracy:.2f}%"
+                f"{state.stage} epoch {state.epoch}/{state.epochs}: "
+                f"loss {state.loss:.3f}, training accuracy {100 * state.accuracy:.1f}%, "
+                f"best validation before {100 * state.best_validation_accuracy:.2f}%"
             )
 
 

@@ -1,6 +1,6 @@
 """Labelled faces in memory, whatever they were read from."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -8,9 +8,6 @@ import numpy as np
 import numpy.typing as npt
 
 from edgefer.data.preprocessing import UInt8Array
-
-Progress = Callable[[int, int], None]
-"""What long work reports to: how much is done, of how much."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 
 from edgefer.data import images, splits
-from edgefer.data.faces import LabelledFaces, Progress, SkippedFile
+from edgefer.data.faces import LabelledFaces, SkippedFile
 from edgefer.data.labels import CLASS_ORDERS, canonical
 from edgefer.data.preprocessing import UInt8Array
 from edgefer.data.splits import Split
 from edgefer.data.wording import listed
 from edgefer.errors import DataError
+from edgefer.progress import Progress
 
 KNOWN_CLASSES = tuple(sorted({label for order in CLASS_ORDERS.values() for label in order}))
 

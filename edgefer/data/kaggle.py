@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from edgefer.data import splits
-from edgefer.data.faces import LabelledFaces, Progress, SkippedFile
+from edgefer.data.faces import LabelledFaces, SkippedFile
 from edgefer.data.labels import CLASS_ORDERS
 from edgefer.data.pixel_text import parse_pixels
 from edgefer.data.preprocessing import UInt8Array
@@ -21,6 +21,7 @@ from edgefer.data.splits import Split
 from edgefer.data.vote_table import VoteTable, read_votes
 from edgefer.data.wording import listed
 from edgefer.errors import DataError
+from edgefer.progress import Progress
 
 FACES_NAME = "fer2013.csv"
 VOTES_NAME = "fer2013new.csv"

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from edgefer.data import kaggle
-from edgefer.data.faces import LabelledFaces, Progress
+from edgefer.data.faces import LabelledFaces
 from edgefer.data.ferplus import read_ferplus
 from edgefer.data.folders import read_folder
 from edgefer.data.hdf5 import read_hdf5
@@ -15,6 +15,7 @@ from edgefer.data.labels import canonical
 from edgefer.data.protocols import MAJORITY, Protocol
 from edgefer.data.splits import split_named
 from edgefer.errors import DataError, UsageError
+from edgefer.progress import Progress
 
 _ZIP = b"PK\x03\x04"
 _HDF5 = b"\x89HDF\r\n\x1a\n"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib import metadata
 
 import cv2
@@ -21,13 +21,12 @@ from edgefer.evaluation.pool import WorkerPool, usable_cores
 from edgefer.evaluation.result import EvaluationResult, ModelResult
 from edgefer.evaluation.scoring import EvaluatedModel, Report, Scores, score
 from edgefer.models.checkpoints import Checkpoint
+from edgefer.progress import Progress
 
 __all__ = ["EvaluatedModel", "EvaluationResult", "Progress", "evaluate"]
 
 LEAST_FACES_PER_WORKER = 32
 """A process takes longer to start than to classify fewer."""
-
-Progress = Callable[[int, int], None]
 
 
 def evaluate(

@@ -17,12 +17,12 @@ import numpy.typing as npt
 
 from edgefer import runtime
 from edgefer.errors import ModelError
+from edgefer.progress import Progress
 
 if TYPE_CHECKING:
     import keras
 
 Float32Array = npt.NDArray[np.float32]
-Progress = Callable[[int, int], None]
 
 TOLERANCE = 1e-4
 """A change up to this is rounding: float kernels sum in another order for another batch size,

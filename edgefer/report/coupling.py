@@ -6,7 +6,7 @@ from edgefer.models.batch_coupling import BatchCoupling
 def coupling_sentence(coupling: BatchCoupling) -> str:
     """Say plainly whether the trained network mixes the images of a batch."""
     if coupling.coupled is None:
-        return f"Batch coupling was not measured: {coupling.reason}"
+        return f"Batch coupling not measured: {coupling.reason}"
     if not coupling.coupled:
         return (
             f"Not batch-coupled: {coupling.images} faces get the same answer alone and among "

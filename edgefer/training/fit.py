@@ -30,7 +30,7 @@ from edgefer.models.patt_lite import PattLite
 from edgefer.models.spec import ModelSpec
 from edgefer.training.augmentation import batch_inputs
 from edgefer.training.recipes import Recipe, Stage, learning_rate
-from edgefer.training.records import EpochRecord, Position, Progress, TrainingResult
+from edgefer.training.records import EpochRecord, Position, TrainingProgress, TrainingResult
 from edgefer.training.targets import balanced_weights, targets
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def fit(
     resume: bool = False,
     training_data: str = "",
     licence: str = "",
-    progress: Callable[[Progress], None] | None = None,
+    progress: Callable[[TrainingProgress], None] | None = None,
 ) -> TrainingResult:
     """Train `network` and keep the weights that validate best in `folder`.
 
@@ -91,7 +91,7 @@ class _Run:
         validation: LabelledFaces,
         folder: Path,
         spec: ModelSpec,
-        progress: Callable[[Progress], None] | None,
+        progress: Callable[[TrainingProgress], None] | None,
     ) -> None:
         if not len(training) or not len(validation):
             raise DataError(training.source, "has no faces to train or to validate on")
@@ -363,7 +363,7 @@ class _Run:
         pace = (time.monotonic() - self.started) / max(self.steps_done_here, 1)
         seen = max(min(position.step * self.recipe.batch_size, len(self.images)), 1)
         self.progress(
-            Progress(
+            TrainingProgress(
                 stage=self.stage.name,
                 epoch=position.epoch + 1,
                 epochs=self.stage.epochs,

@@ -16,7 +16,7 @@ from edgefer.models import checkpoints
 from edgefer.models.patt_lite import Attention, PattLite
 from edgefer.training import starting_weights
 from edgefer.training.recipes import SOFT, Recipe
-from edgefer.training.records import Progress, TrainingResult
+from edgefer.training.records import TrainingProgress, TrainingResult
 
 HELD_OUT_SHARE = 0.1
 
@@ -44,7 +44,7 @@ class TrainingJob:
 
 
 def train(
-    job: TrainingJob, *, progress: Callable[[Progress], None] | None = None
+    job: TrainingJob, *, progress: Callable[[TrainingProgress], None] | None = None
 ) -> TrainingResult:
     """Read the faces, train, and leave `best.safetensors` and `training.csv` in the output."""
     try:

@@ -21,7 +21,7 @@ class EpochRecord:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Progress:
+class TrainingProgress:
     """Where a training stands; `remaining_s` is an estimate."""
 
     stage: str
