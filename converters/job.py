@@ -142,7 +142,7 @@ def _described(source: Path, tflite: bytes, stated: StatedContract) -> FloatMode
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.tflite"
         path.write_bytes(tflite)
-        opened = runtime.open_model(path)
+        opened = runtime.open_model(path, checked=True)
     known = metadata.read_spec(source) if source.is_file() else None
     spec = complete(source, known, stated, input_shape=opened.input.shape, classes=opened.classes)
     return FloatModel(tflite=tflite, spec=spec, coupling=None)

@@ -1,12 +1,14 @@
 """What is in a model file: tensors, operators, cost, description, and batch coupling."""
 
+from __future__ import annotations
+
 import hashlib
 import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,10 +22,12 @@ from edgefer.errors import UsageError
 from edgefer.evaluation.inference import inputs_of
 from edgefer.models import batch_coupling, checkpoints, networks
 from edgefer.models.batch_coupling import BatchCoupling
-from edgefer.models.checkpoints import Checkpoint
 from edgefer.models.contract import StatedContract, complete
 from edgefer.models.spec import ModelSpec
 from edgefer.progress import Progress
+
+if TYPE_CHECKING:
+    import keras
 
 COUPLING_FACES = 16
 COUPLED_BATCH = 64
@@ -143,16 +147,15 @@ def _inspect_checkpoint(
         spec=spec,
         made_by={"options": checkpoint.network.to_dict()},
         coupling=coupling,
-        batch_accuracy=_batch_accuracy(checkpoint, faces, progress) if coupling.coupled else None,
+        batch_accuracy=_batch_accuracy(model, spec, faces, progress) if coupling.coupled else None,
     )
 
 
 def _batch_accuracy(
-    checkpoint: Checkpoint, faces: LabelledFaces, progress: Progress | None
+    model: keras.Model, spec: ModelSpec, faces: LabelledFaces, progress: Progress | None
 ) -> BatchAccuracy:
     """Measure the same faces one at a time and in shuffled batches of 64."""
-    model = checkpoint.build(batch_size=None)
-    columns = np.asarray(labels.match(faces.class_names, checkpoint.spec.labels))
+    columns = np.asarray(labels.match(faces.class_names, spec.labels))
     order = np.random.default_rng(0).permutation(len(faces))
     truth = columns[faces.labels[order]]
     correct = {1: 0, COUPLED_BATCH: 0}
@@ -160,7 +163,7 @@ def _batch_accuracy(
     for size in correct:
         for start in range(0, len(order), size):
             rows = order[start : start + size]
-            inputs = inputs_of([faces.images[row] for row in rows], checkpoint.spec)
+            inputs = inputs_of([faces.images[row] for row in rows], spec)
             answers = batch_coupling.keras_answers(model, inputs).argmax(axis=1)
             correct[size] += int((answers == truth[start : start + size]).sum())
             done += len(rows)
