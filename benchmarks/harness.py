@@ -37,6 +37,11 @@ class Harness(Protocol):
         """The runtime's package and version."""
         ...
 
+    @property
+    def tool_sha256(self) -> str | None:
+        """Of benchmark_model, where that measures."""
+        ...
+
     def install(self, model: Path) -> None:
         """Bring a model to the device; later calls name it by the same path."""
         ...

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from pydantic import PositiveFloat
+
 from edgefer.benchmarks.plan import Effort
 from edgefer.benchmarks.records import STRICT
 
@@ -106,9 +108,9 @@ class Summary:
     count: int
     minimum_us: float
     maximum_us: float
-    mean_us: float
+    mean_us: PositiveFloat
     std_us: float
-    median_us: float | None = None
+    median_us: PositiveFloat | None = None
     p95_us: float | None = None
 
 
@@ -126,7 +128,7 @@ class ProcessRun:
     warm_load_ms: float | None
     first_inference_us: float
     warmup_us: tuple[float, ...]
-    latencies_us: tuple[float, ...]
+    latencies_us: tuple[PositiveFloat, ...]
     summary: Summary | None = None
     steady: bool = True
     """Whether the warm-up ended because runs no longer got faster, not because time was up."""
@@ -160,7 +162,7 @@ class Profile:
     operators: tuple[ProfiledOperator, ...]
     runs: int
     total_us: float
-    """Mean of a whole run with the profiler on, measured around the call."""
+    """Mean of a whole run with the profiler on, by the profiler's own clock."""
     delegate: str | None
     partitions: int | None
     """How many stretches the delegate took; 1 is best."""
@@ -232,9 +234,9 @@ class DeviceResult:
     """Everything measured on one device."""
 
     address: str
-    backend: Backend
-    description: DeviceDescription | None
-    runtime: str | None
+    backend: Backend | None = None
+    description: DeviceDescription | None = None
+    runtime: str | None = None
     """Package and version that ran the models, like `ai-edge-litert 2.3.0`."""
     tool_sha256: str | None = None
     """Of benchmark_model, where that was used."""

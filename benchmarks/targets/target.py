@@ -76,3 +76,7 @@ class Target(Protocol):
     def pull(self, name: str) -> bytes:
         """Return the content of `name` in the working folder."""
         ...
+
+    def interrupt(self) -> None:
+        """End the command that runs now, from another thread; its `run` is a DeviceError."""
+        ...
