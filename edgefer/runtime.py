@@ -96,11 +96,17 @@ class TfliteModel:
         `inputs` is float32 (n, height, width, channels). Returns the output's real values,
         float32 (n, classes): probabilities where the network ends in a softmax.
         """
-        quantized = self.input.quantize(inputs)
-        scores = np.empty((len(inputs), self.classes), self.output.dtype)
-        for position in range(len(inputs)):
-            scores[position] = self._invoke(quantized[position : position + 1])
-        return self.output.dequantize(scores)
+        return self.output.dequantize(self.scores(self.input.quantize(inputs)))
+
+    def scores(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Run the model on raw values of its input's type, one image at a time.
+
+        `values` is (n, height, width, channels). Returns raw values of its output, (n, classes).
+        """
+        scores = np.empty((len(values), self.classes), self.output.dtype)
+        for position in range(len(values)):
+            scores[position] = self._invoke(values[position : position + 1])
+        return scores
 
     def probabilities_together(self, inputs: Float32Array) -> Float32Array:
         """Classify normalised images as one batch, which needs a `free_batch`.

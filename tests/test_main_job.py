@@ -10,13 +10,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from commands import Ended, edgefer
 
 from edgefer import calibration_data, metadata, runtime
 from edgefer.converters.job import BUNDLED_MODEL
@@ -29,29 +29,6 @@ from edgefer.models.patt_lite import PattLite
 
 QUADRANT = ("--labels", "anger,happiness,neutral,surprise", "--mean", "127.5", "--std", "127.5")
 PRECISIONS = ("float32", "float16", "dynamic", "int16x8", "int8")
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
-
-
-def edgefer(*arguments: object, cwd: Path | None = None, **environment: str) -> Ended:
-    """Run a command to its end; stderr comes without the libraries' blank lines."""
-    ended = subprocess.run(
-        [sys.executable, "-m", "edgefer", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        env={**os.environ, **environment},
-        timeout=580,
-        check=False,
-    )
-    return Ended(ended.returncode, ended.stdout, ended.stderr)
 
 
 def errors(ended: Ended) -> list[str]:

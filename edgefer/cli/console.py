@@ -5,14 +5,19 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from datetime import timedelta
 from typing import Any, TextIO
 
 import click
 from rich import box
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.progress import Progress as RichProgress
 from rich.table import Table
 from rich.text import Text
@@ -76,7 +81,54 @@ def progress_bar(description: str) -> Iterator[Progress]:
     if not console.is_interactive:
         yield SparseProgress(description, console)
         return
-    bar = RichProgress(
+    bar = _bars(console)
+    task = bar.add_task(one_line(description), total=None)
+    with bar:
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+@contextmanager
+def parallel_bars() -> Iterator["ParallelBars"]:
+    """Show work that goes on side by side, a bar each.
+
+    Without a terminal each has a plain line every half minute.
+    """
+    bars = ParallelBars(message_console())
+    with bars.shown():
+        yield bars
+
+
+class ParallelBars:
+    """Bars by name, and lines of text above them; may be used from several threads."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._bars = _bars(console)
+        self._reports: dict[str, Progress] = {}
+
+    def shown(self) -> AbstractContextManager[object]:
+        """Return what keeps the bars on the terminal."""
+        return self._bars if self._console.is_interactive else nullcontext()
+
+    def report(self, name: str, done: int, total: int) -> None:
+        """Move the bar called `name`."""
+        if name not in self._reports:
+            self._reports[name] = self._new(name)
+        self._reports[name](done, total)
+
+    def say(self, name: str, text: str) -> None:
+        """Print what is being done now."""
+        self._console.print(one_line(f"{name}: {text}"))
+
+    def _new(self, name: str) -> Progress:
+        if not self._console.is_interactive:
+            return SparseProgress(name, self._console)
+        task = self._bars.add_task(one_line(name), total=None)
+        return lambda done, total: self._bars.update(task, completed=done, total=total)
+
+
+def _bars(console: Console) -> RichProgress:
+    return RichProgress(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
@@ -85,9 +137,6 @@ def progress_bar(description: str) -> Iterator[Progress]:
         transient=True,
         speed_estimate_period=300,
     )
-    task = bar.add_task(one_line(description), total=None)
-    with bar:
-        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 @contextmanager

@@ -22,7 +22,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 
 def accuracies(names: Sequence[str], values: Sequence[Accuracy]) -> str:
     """Draw each model's accuracy with its 95% interval, in percent."""
-    figure, axes = _canvas(6.4, 0.9 + 0.42 * len(names))
+    figure, axes = canvas(6.4, 0.9 + 0.42 * len(names))
     for row, accuracy in enumerate(values):
         percent = 100 * accuracy.value
         below, above = percent - 100 * accuracy.low, 100 * accuracy.high - percent
@@ -32,14 +32,14 @@ def accuracies(names: Sequence[str], values: Sequence[Accuracy]) -> str:
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.set_xlabel("accuracy, % (bars: 95% interval)")
     axes.grid(axis="x", alpha=0.3)
-    return _svg(figure)
+    return svg(figure)
 
 
 def recalls(
     names: Sequence[str], labels: Sequence[str], values: Sequence[Sequence[float | None]]
 ) -> str:
     """Draw the recall of each class as bars, one for each model; an absent class has none."""
-    figure, axes = _canvas(7.2, 3.2 + 0.25 * (len(names) // 3))
+    figure, axes = canvas(7.2, 3.2 + 0.25 * (len(names) // 3))
     width = 0.8 / len(names)
     for index, (name, recall) in enumerate(zip(names, values, strict=True)):
         places = np.arange(len(labels)) + (index - (len(names) - 1) / 2) * width
@@ -50,14 +50,14 @@ def recalls(
     axes.set_ylabel("recall, %")
     axes.grid(axis="y", alpha=0.3)
     figure.legend(frameon=False, ncols=min(len(names), 3), loc="outside upper center")
-    return _svg(figure)
+    return svg(figure)
 
 
 def confusion(title: str, labels: Sequence[str], counts: Sequence[Sequence[int]]) -> str:
     """Draw a confusion matrix: a row a true class, shaded by its share of the row."""
     table = np.asarray(counts, np.float64)
     shares = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
-    figure, axes = _canvas(4.6, 4.4)
+    figure, axes = canvas(4.6, 4.4)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for (row, column), count in np.ndenumerate(table):
         dark = shares[row, column] > 0.5
@@ -70,12 +70,12 @@ def confusion(title: str, labels: Sequence[str], counts: Sequence[Sequence[int]]
     axes.set_xlabel("answer")
     axes.set_ylabel("true class")
     axes.set_title(title, fontsize=10)
-    return _svg(figure)
+    return svg(figure)
 
 
 def training_curve(records: Sequence[EpochRecord]) -> str:
     """Draw training and validation accuracy and loss over all epochs."""
-    figure, axes = _canvas(7.2, 3.2)
+    figure, axes = canvas(7.2, 3.2)
     epochs = range(1, len(records) + 1)
     axes.plot(epochs, [100 * r.accuracy for r in records], color=COLOURS[0], label="training")
     validation = [100 * r.validation_accuracy for r in records]
@@ -87,10 +87,11 @@ def training_curve(records: Sequence[EpochRecord]) -> str:
     losses.plot(epochs, [r.loss for r in records], color=COLOURS[0], ls=":", label="training loss")
     losses.set_ylabel("loss (dotted)")
     axes.legend(frameon=False, loc="center right")
-    return _svg(figure)
+    return svg(figure)
 
 
-def _canvas(width: float, height: float) -> tuple[Figure, Axes]:
+def canvas(width: float, height: float) -> tuple[Figure, Axes]:
+    """Return an empty drawing of this size in inches."""
     try:
         from matplotlib.figure import Figure
     except ImportError as exc:
@@ -101,7 +102,7 @@ def _canvas(width: float, height: float) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _svg(figure: Figure) -> str:
+def svg(figure: Figure) -> str:
     """Return the figure without the XML prolog, the same bytes for the same data."""
     import matplotlib as mpl
 
