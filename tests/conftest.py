@@ -10,6 +10,8 @@ import pytest
 from edgefer.data.faces import LabelledFaces
 from edgefer.models.spec import ModelSpec
 
+pytest_plugins = ("boards",)
+
 QUADRANT_LABELS = ("anger", "happiness", "neutral", "surprise")
 
 

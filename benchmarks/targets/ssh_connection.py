@@ -119,6 +119,7 @@ class SshConnection:
                 )
             except BaseException as exc:
                 process.kill()
+                process.wait()
                 if isinstance(exc, subprocess.TimeoutExpired):
                     raise TimeoutError from exc
                 raise
