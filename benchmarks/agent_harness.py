@@ -17,6 +17,7 @@ from numpy.lib.format import read_array
 from edgefer.benchmarks.agent_answers import Checked, Measured, Ran, Reply, Sample, understand
 from edgefer.benchmarks.harness import AnyArray
 from edgefer.benchmarks.plan import Effort
+from edgefer.benchmarks.probing.watched import Watched
 from edgefer.benchmarks.result import (
     Backend,
     Circumstances,
@@ -26,7 +27,6 @@ from edgefer.benchmarks.result import (
     Profile,
 )
 from edgefer.benchmarks.targets.target import Target
-from edgefer.benchmarks.watched import Watched
 from edgefer.errors import DeviceError, ModelError
 
 Result = TypeVar("Result")

@@ -12,12 +12,14 @@ from importlib import metadata
 from pathlib import Path
 
 from edgefer import runtime
-from edgefer.benchmarks import probe, runtime_setup, verification
+from edgefer.benchmarks import verification
 from edgefer.benchmarks.agent_harness import AgentHarness
-from edgefer.benchmarks.benchmark_tool import android_abi, find_tool
 from edgefer.benchmarks.harness import Harness
-from edgefer.benchmarks.native_harness import NativeHarness
+from edgefer.benchmarks.installing import runtime_setup
+from edgefer.benchmarks.native.benchmark_tool import android_abi, find_tool
+from edgefer.benchmarks.native.native_harness import NativeHarness
 from edgefer.benchmarks.plan import BenchPlan
+from edgefer.benchmarks.probing import probe
 from edgefer.benchmarks.result import DeviceDescription, Verification
 from edgefer.benchmarks.targets.adb import AdbTarget, attached_devices
 from edgefer.benchmarks.targets.addresses import (

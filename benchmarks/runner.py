@@ -18,7 +18,7 @@ from edgefer import __version__
 from edgefer.benchmarks import models
 from edgefer.benchmarks.harness import Harness
 from edgefer.benchmarks.plan import BenchPlan
-from edgefer.benchmarks.probe import resolve_cores
+from edgefer.benchmarks.probing.probe import resolve_cores
 from edgefer.benchmarks.result import (
     BenchResult,
     DeviceResult,

@@ -1,6 +1,7 @@
 """What several test modules need."""
 
 import os
+import signal
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,6 +10,10 @@ import pytest
 
 from edgefer.data.faces import LabelledFaces
 from edgefer.models.spec import ModelSpec
+
+# A shell's background job ignores Ctrl-C, and so would every command that a test starts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 pytest_plugins = ("boards",)
 

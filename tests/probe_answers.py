@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from edgefer.benchmarks import probe
+from edgefer.benchmarks.probing import probe
 from edgefer.benchmarks.result import Circumstances, DeviceDescription
 from edgefer.benchmarks.targets.target import Answer, Target
 

@@ -20,10 +20,10 @@ from edgefer.benchmarks.agent_answers import Sample
 from edgefer.benchmarks.agent_harness import AgentHarness, during
 from edgefer.benchmarks.fake_harness import BOARD, CALM
 from edgefer.benchmarks.plan import Effort
+from edgefer.benchmarks.probing.watched import Watched
 from edgefer.benchmarks.result import Backend, DeviceDescription, During
 from edgefer.benchmarks.targets.local import LocalTarget
 from edgefer.benchmarks.targets.target import Answer
-from edgefer.benchmarks.watched import Watched
 from edgefer.errors import DeviceError, EdgeferError, ModelError
 
 Models = Mapping[str, Path]

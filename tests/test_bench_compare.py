@@ -21,7 +21,7 @@ from bench_records import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgefer.benchmarks.compare import Comparison, Verdict, compare, require
+from edgefer.benchmarks.comparison.compare import Comparison, Verdict, compare, require
 from edgefer.benchmarks.plan import Effort
 from edgefer.benchmarks.records import to_dict
 from edgefer.benchmarks.result import (

@@ -30,14 +30,14 @@ from edgefer.benchmarks.result import (
     Profile,
     Summary,
 )
-from edgefer.benchmarks.sanity_bands import (
+from edgefer.benchmarks.warnings.rules import BenchWarning, WarningKind, warnings_of
+from edgefer.benchmarks.warnings.sanity_bands import (
     INT8_SPEEDUP_HIGH,
     PUBLISHED,
     expects_int8_speedup,
     published_on,
 )
-from edgefer.benchmarks.speedup import int8_speedups
-from edgefer.benchmarks.warnings import BenchWarning, WarningKind, warnings_of
+from edgefer.benchmarks.warnings.speedup import int8_speedups
 
 LITTLE = Cluster(cpus=(0, 1, 2, 3), name="Cortex-A55", maximum_khz=1_800_000)
 BIG = Cluster(cpus=(4, 5), name="Cortex-A76", maximum_khz=2_400_000)

@@ -13,16 +13,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgefer.benchmarks.benchmark_model_delegates import Delegation
-from edgefer.benchmarks.benchmark_model_lines import UnknownFormError
-from edgefer.benchmarks.benchmark_model_output import (
+from edgefer.benchmarks.native.benchmark_model_delegates import Delegation
+from edgefer.benchmarks.native.benchmark_model_lines import UnknownFormError
+from edgefer.benchmarks.native.benchmark_model_output import (
     MemoryGrowth,
     ToolReport,
     failure_reason,
     parse,
 )
-from edgefer.benchmarks.benchmark_model_profile import OperatorRow
-from edgefer.benchmarks.benchmark_model_statistics import RunStatistics, read_statistics
+from edgefer.benchmarks.native.benchmark_model_profile import OperatorRow
+from edgefer.benchmarks.native.benchmark_model_statistics import RunStatistics, read_statistics
 
 FOLDER = Path(__file__).parent / "golden" / "benchmark_model"
 SAMPLES = sorted(FOLDER.glob("*.txt"))

@@ -14,14 +14,14 @@ from pathlib import Path
 
 import pytest
 
-from edgefer.benchmarks import benchmark_tool, elf
-from edgefer.benchmarks.benchmark_tool import (
+from edgefer.benchmarks.fake_harness import BOARD
+from edgefer.benchmarks.native import benchmark_tool, elf
+from edgefer.benchmarks.native.benchmark_tool import (
     PUBLISHED,
     Tool,
     android_abi,
     find_tool,
 )
-from edgefer.benchmarks.fake_harness import BOARD
 from edgefer.errors import DeviceError, OutputError
 
 Answer = Callable[[BaseHTTPRequestHandler], None]

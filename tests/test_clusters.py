@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from probe_answers import CPUS, DEVICES, described, printing
 
-from edgefer.benchmarks import probe
-from edgefer.benchmarks.processors import core_name
+from edgefer.benchmarks.probing import probe
+from edgefer.benchmarks.probing.processors import core_name
 from edgefer.benchmarks.result import Cluster
 
 

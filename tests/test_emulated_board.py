@@ -14,11 +14,15 @@ from pathlib import Path
 
 import pytest
 from boards import PI_5, Board, running
+from commands import edgefer
 
-from edgefer.benchmarks import devices, probe, runtime_setup
+from edgefer.benchmarks import devices
 from edgefer.benchmarks.agent_harness import AgentHarness
+from edgefer.benchmarks.installing import runtime_setup
 from edgefer.benchmarks.plan import Effort
+from edgefer.benchmarks.probing import probe
 from edgefer.benchmarks.result import Agreement, ProcessRun
+from edgefer.benchmarks.result_files import read_result
 from edgefer.benchmarks.targets.addresses import SshAddress, parse
 from edgefer.benchmarks.targets.ssh import SshTarget
 from edgefer.errors import DeviceError, ModelError
@@ -289,3 +293,57 @@ def test_ctrl_c_leaves_nothing_on_the_board(
     with pytest.raises(KeyboardInterrupt):
         measure_until_pressed()
     wait_until(lambda: present(pi5) == before)
+
+
+# The command line
+
+
+@pytest.mark.usefixtures("ssh_knows_boards", "pi4_python")
+def test_one_command_measures_and_verifies_two_boards_side_by_side(
+    pi4: Board, pi5: Board, quadrant_tflites: Models, tmp_path: Path
+) -> None:
+    before = [board.run("ls -A /tmp") for board in (pi4, pi5)]
+    ended = edgefer(
+        "bench", "on-device", quadrant_tflites["float32"], quadrant_tflites["int8"],
+        *("--device", pi4.address, "--device", pi5.address, "--setup", "--verify"),
+        *("--processes", 2, "--runs", 8, "--seconds", 0, "--warmup", 0.5, "--profile-runs", 2),
+        *("--output", "r.json"),
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert ended.code == 0, ended.err
+    assert ended.out.count("EMULATED") == 2
+    assert "its times say nothing about a real one" in ended.err
+    devices_measured = read_result(tmp_path / "r.json").devices
+    assert [device.address for device in devices_measured] == [pi4.address, pi5.address]
+    for device in devices_measured:
+        for measurement in device.measurements:
+            assert [len(process.latencies_us) >= 8 for process in measurement.processes] == [
+                True,
+                True,
+            ]
+            assert measurement.profile is not None
+            assert measurement.verification is not None
+            assert measurement.verification.same_top_class == measurement.verification.inputs
+    assert pi4.processes() == pi5.processes() == []
+    assert [board.run("ls -A /tmp") for board in (pi4, pi5)] == before
+
+
+@pytest.mark.usefixtures("ssh_knows_boards")
+def test_a_board_is_described_by_the_command_line(pi5: Board) -> None:
+    ended = edgefer("bench", "devices", pi5.address)
+    assert ended.code == 0, ended.err
+    assert "Cortex-A76" in ended.out
+    assert "dotprod" in ended.out
+    assert "emulated" in ended.out
+
+
+@pytest.mark.usefixtures("ssh_knows_boards")
+def test_a_board_without_a_runtime_is_told_how_to_get_one(
+    tmp_path: Path, quadrant_tflites: Models
+) -> None:
+    with running(PI_5, tmp_path) as bare:
+        ended = edgefer(
+            "bench", "on-device", quadrant_tflites["int8"], "-d", bare.address, cwd=tmp_path
+        )
+    assert ended.code == 5
+    assert f"edgefer bench on-device --setup --device {bare.address}" in ended.err

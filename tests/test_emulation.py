@@ -9,7 +9,7 @@ import pytest
 from boards import Board
 from probe_answers import Command, described, target
 
-from edgefer.benchmarks import probe
+from edgefer.benchmarks.probing import probe
 from edgefer.benchmarks.targets.target import Answer
 
 

@@ -24,11 +24,11 @@ from adb_daemon import AdbDaemon, Attach, adb, adb_server, assert_clean, process
 from boards import FOLDER, Board
 
 from edgefer import runtime
-from edgefer.benchmarks import native_results
-from edgefer.benchmarks.benchmark_model_output import parse
-from edgefer.benchmarks.benchmark_tool import Tool
 from edgefer.benchmarks.fake_harness import BOARD, CALM
-from edgefer.benchmarks.native_harness import NativeHarness
+from edgefer.benchmarks.native import native_results
+from edgefer.benchmarks.native.benchmark_model_output import parse
+from edgefer.benchmarks.native.benchmark_tool import Tool
+from edgefer.benchmarks.native.native_harness import NativeHarness
 from edgefer.benchmarks.plan import Effort
 from edgefer.benchmarks.result import Backend, Cluster, Memory, ProfiledOperator
 from edgefer.benchmarks.targets.adb import AdbTarget
@@ -464,9 +464,9 @@ def test_ctrl_c_while_the_tool_runs_leaves_the_device_clean(
     script = (
         "import sys\n"
         "from pathlib import Path\n"
-        "from edgefer.benchmarks.benchmark_tool import Tool\n"
+        "from edgefer.benchmarks.native.benchmark_tool import Tool\n"
         "from edgefer.benchmarks.fake_harness import BOARD, CALM\n"
-        "from edgefer.benchmarks.native_harness import NativeHarness\n"
+        "from edgefer.benchmarks.native.native_harness import NativeHarness\n"
         "from edgefer.benchmarks.plan import Effort\n"
         "from edgefer.benchmarks.targets.adb import AdbTarget\n"
         "model, tool = map(Path, sys.argv[1:])\n"

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from probe_answers import CPUS, DEVICES, NAMES, ONE_CORE, known, printing
 
-from edgefer.benchmarks import probe
+from edgefer.benchmarks.probing import probe
+from edgefer.benchmarks.probing.watched import Watched
 from edgefer.benchmarks.records import from_json, to_json
 from edgefer.benchmarks.result import Circumstances, Cluster, DeviceDescription
-from edgefer.benchmarks.watched import Watched
 from edgefer.errors import UsageError
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from probe_answers import CPUS, DEVICES, NAMES, ONE_CORE, bundle, described, printing, state_of
 
-from edgefer.benchmarks import probe
+from edgefer.benchmarks.probing import probe
 from edgefer.benchmarks.records import from_json, to_json
 from edgefer.benchmarks.result import Circumstances, Cluster, DeviceDescription
 from edgefer.errors import DeviceError

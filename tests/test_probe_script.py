@@ -15,7 +15,7 @@ from typing import cast
 import pytest
 from probe_answers import Command, bundle, known, target
 
-from edgefer.benchmarks import probe
+from edgefer.benchmarks.probing import probe
 from edgefer.benchmarks.targets.local import LocalTarget
 from edgefer.benchmarks.targets.target import Answer, Target
 

@@ -18,10 +18,10 @@ from ai_edge_litert.interpreter import Interpreter
 from edgefer.benchmarks import profiler
 from edgefer.benchmarks.agent_harness import AgentHarness
 from edgefer.benchmarks.fake_harness import BOARD, CALM
+from edgefer.benchmarks.probing.watched import Watched
 from edgefer.benchmarks.profiler import DEFAULT, KERNEL, OPERATOR, Event, NoProfileError
 from edgefer.benchmarks.result import Profile
 from edgefer.benchmarks.targets.local import LocalTarget
-from edgefer.benchmarks.watched import Watched
 from edgefer.converters import float_model
 from edgefer.converters.quantize import quantize
 from edgefer.converters.recipes import PRESETS, Precision

@@ -16,9 +16,8 @@ import pytest
 from small_disk import mounted_disk, needs_root
 from ssh_server import SshServer, running_ssh_server
 
-from edgefer.benchmarks.result import DeviceDescription
-from edgefer.benchmarks.runtime_setup import find_python, set_up
-from edgefer.benchmarks.runtimes import (
+from edgefer.benchmarks.installing.runtime_setup import find_python, set_up
+from edgefer.benchmarks.installing.runtimes import (
     LITERT,
     TFLITE_RUNTIME,
     DevicePython,
@@ -26,8 +25,9 @@ from edgefer.benchmarks.runtimes import (
     platform_of,
     runtime_for,
 )
+from edgefer.benchmarks.installing.wheels import Platform, pip_problem
+from edgefer.benchmarks.result import DeviceDescription
 from edgefer.benchmarks.targets.ssh import SshTarget
-from edgefer.benchmarks.wheels import Platform, pip_problem
 from edgefer.errors import DeviceError
 
 NOWHERE = {

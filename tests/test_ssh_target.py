@@ -240,7 +240,7 @@ def test_nothing_survives_a_command_that_takes_too_long(server: SshServer) -> No
 def test_nothing_survives_the_end_of_the_block(server: SshServer) -> None:
     with target_of(server) as target:
         target.run(["sh", "-c", "setsid sleep 1000 </dev/null >/dev/null 2>&1 &"], timeout_s=30)
-        assert running_for(target) == ["sleep 1000 "]
+        wait_until(lambda: running_for(target) == ["sleep 1000 "])
     wait_until(lambda: running_for(target) == [])
     assert not Path(target.folder).exists()
 

@@ -13,8 +13,8 @@ from edgefer.benchmarks.statistics import (
     latency_statistics,
     ratio,
 )
-from edgefer.benchmarks.warning_kinds import thread_count
-from edgefer.benchmarks.warnings import BenchWarning, WarningKind, warnings_of
+from edgefer.benchmarks.warnings.kinds import thread_count
+from edgefer.benchmarks.warnings.rules import BenchWarning, WarningKind, warnings_of
 
 MOST_TYPES_SHOWN = 4
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from edgefer.benchmarks.compare import ComparedModel, Comparison
+from edgefer.benchmarks.comparison.compare import ComparedModel, Comparison
 from edgefer.report.bench import milliseconds
 
 COLUMNS = ("model", "device", "threads", "old ms", "new ms", "change", "95% interval", "verdict")

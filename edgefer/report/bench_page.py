@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from edgefer.benchmarks.result import BenchResult, DeviceResult, Measurement
 from edgefer.benchmarks.statistics import LatencyStatistics
-from edgefer.benchmarks.warning_kinds import thread_count
+from edgefer.benchmarks.warnings.kinds import thread_count
 from edgefer.report import bench_charts
 from edgefer.report.bench import (
     PROFILE_COLUMNS,

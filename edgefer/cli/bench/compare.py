@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from edgefer.benchmarks.compare import DEFAULT_MAX_SLOWDOWN, compare, require
+from edgefer.benchmarks.comparison.compare import DEFAULT_MAX_SLOWDOWN, compare, require
 from edgefer.benchmarks.records import to_dict
 from edgefer.benchmarks.result_files import read_result
 from edgefer.cli import console

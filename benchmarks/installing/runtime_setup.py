@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from edgefer.benchmarks.foreign_text import last_line
-from edgefer.benchmarks.records import InvalidRecordError, from_json
-from edgefer.benchmarks.result import DeviceDescription
-from edgefer.benchmarks.runtime_installation import (
+from edgefer.benchmarks.installing.runtime_installation import (
     SHORT_TIMEOUT_S,
     Installation,
     Progress,
     installed_python,
 )
-from edgefer.benchmarks.runtimes import (
+from edgefer.benchmarks.installing.runtimes import (
     ASK_PYTHON,
     RUNTIMES,
     DevicePython,
@@ -19,6 +17,8 @@ from edgefer.benchmarks.runtimes import (
     platform_of,
     runtime_for,
 )
+from edgefer.benchmarks.records import InvalidRecordError, from_json
+from edgefer.benchmarks.result import DeviceDescription
 from edgefer.benchmarks.targets.target import Target
 from edgefer.errors import DeviceError
 

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from edgefer.benchmarks.comparison.same_circumstances import (
+    device_facts,
+    differences,
+    measurement_facts,
+)
 from edgefer.benchmarks.measured import used_clusters
 from edgefer.benchmarks.result import BenchResult, DeviceResult, Measurement
-from edgefer.benchmarks.same_circumstances import device_facts, differences, measurement_facts
 from edgefer.benchmarks.statistics import LatencyStatistics, latency_statistics
 from edgefer.errors import UsageError
 

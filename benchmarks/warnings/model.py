@@ -9,7 +9,7 @@ import numpy as np
 from edgefer.benchmarks.plan import ALL_CORES
 from edgefer.benchmarks.result import BenchResult, DeviceResult, Measurement, ProcessRun
 from edgefer.benchmarks.statistics import latency_statistics
-from edgefer.benchmarks.warning_kinds import BenchWarning, WarningKind, milliseconds
+from edgefer.benchmarks.warnings.kinds import BenchWarning, WarningKind, milliseconds
 
 LARGEST_RUN_SPREAD = 0.10
 """Of the median; pyperf's limit for the standard deviation over the mean (pyperf check)."""

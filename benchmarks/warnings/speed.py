@@ -5,21 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from edgefer.benchmarks.result import BenchResult, DeviceDescription, DeviceResult, Measurement
-from edgefer.benchmarks.sanity_bands import (
+from edgefer.benchmarks.statistics import latency_statistics
+from edgefer.benchmarks.warnings.kinds import (
+    BenchWarning,
+    WarningKind,
+    milliseconds,
+    thread_count,
+)
+from edgefer.benchmarks.warnings.sanity_bands import (
     INT8_SPEEDUP_HIGH,
     INT8_SPEEDUP_LOW,
     INT8_SPEEDUP_SUSPECT,
     expects_int8_speedup,
     published_on,
 )
-from edgefer.benchmarks.speedup import Speedup, int8_speedups
-from edgefer.benchmarks.statistics import latency_statistics
-from edgefer.benchmarks.warning_kinds import (
-    BenchWarning,
-    WarningKind,
-    milliseconds,
-    thread_count,
-)
+from edgefer.benchmarks.warnings.speedup import Speedup, int8_speedups
 
 LEAST_GAIN_OF_THREADS = 1.05
 

@@ -14,11 +14,11 @@ import math
 from dataclasses import dataclass
 from enum import StrEnum
 
-from edgefer.benchmarks.matching import DevicePair, Key, device_pairs
+from edgefer.benchmarks.comparison.matching import DevicePair, Key, device_pairs
+from edgefer.benchmarks.comparison.same_circumstances import differences, effort_facts
 from edgefer.benchmarks.result import BenchResult
-from edgefer.benchmarks.same_circumstances import differences, effort_facts
 from edgefer.benchmarks.statistics import Interval, LatencyStatistics, Ratio, ratio
-from edgefer.benchmarks.warning_kinds import thread_count
+from edgefer.benchmarks.warnings.kinds import thread_count
 from edgefer.errors import BudgetError, UsageError
 
 DEFAULT_MAX_SLOWDOWN = 0.03

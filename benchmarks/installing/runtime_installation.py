@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from edgefer.benchmarks.foreign_text import last_line
-from edgefer.benchmarks.runtimes import Runtime
+from edgefer.benchmarks.installing.runtimes import Runtime
+from edgefer.benchmarks.installing.wheels import Platform, WheelsError, fetched, pip_problem
 from edgefer.benchmarks.targets.storage import storage_problem
 from edgefer.benchmarks.targets.target import Answer, Target
-from edgefer.benchmarks.wheels import Platform, WheelsError, fetched, pip_problem
 from edgefer.errors import DeviceError
 
 SHORT_TIMEOUT_S = 120.0

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from edgefer.benchmarks.clusters import CPUS, frequency_khz
-from edgefer.benchmarks.probe_parsing import Bundle, line, number
+from edgefer.benchmarks.probing.clusters import CPUS, frequency_khz
+from edgefer.benchmarks.probing.parsing import Bundle, line, number
+from edgefer.benchmarks.probing.watched import Watched
 from edgefer.benchmarks.result import Circumstances, Cluster, DeviceDescription
-from edgefer.benchmarks.watched import Watched
 
 # Bits of the Raspberry Pi's get_throttled; the same 16 higher have been set since boot
 # (raspberrypi.com/documentation/computers/os.html, vcgencmd).

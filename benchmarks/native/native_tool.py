@@ -6,11 +6,11 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from edgefer.benchmarks.benchmark_model_lines import UnknownFormError
-from edgefer.benchmarks.benchmark_model_output import ToolReport, parse
-from edgefer.benchmarks.benchmark_tool import NAME
-from edgefer.benchmarks.native_failures import failure
-from edgefer.benchmarks.native_turns import run_in_turn
+from edgefer.benchmarks.native.benchmark_model_lines import UnknownFormError
+from edgefer.benchmarks.native.benchmark_model_output import ToolReport, parse
+from edgefer.benchmarks.native.benchmark_tool import NAME
+from edgefer.benchmarks.native.native_failures import failure
+from edgefer.benchmarks.native.native_turns import run_in_turn
 from edgefer.benchmarks.targets.target import Target
 from edgefer.errors import DeviceError, ModelError
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from edgefer.benchmarks import clusters, processors
-from edgefer.benchmarks.clusters import Core
-from edgefer.benchmarks.emulation import elf_bytes, emulated
-from edgefer.benchmarks.probe_parsing import Bundle, line, number
+from edgefer.benchmarks.probing import clusters, processors
+from edgefer.benchmarks.probing.clusters import Core
+from edgefer.benchmarks.probing.emulation import elf_bytes, emulated
+from edgefer.benchmarks.probing.parsing import Bundle, line, number
 from edgefer.benchmarks.result import DeviceDescription
 
 # What makers of boards leave in DMI when they have nothing to say.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 
-from edgefer.benchmarks.benchmark_model_output import ToolReport
-from edgefer.benchmarks.benchmark_model_profile import OperatorRow
-from edgefer.benchmarks.benchmark_model_statistics import RunStatistics
+from edgefer.benchmarks.native.benchmark_model_output import ToolReport
+from edgefer.benchmarks.native.benchmark_model_profile import OperatorRow
+from edgefer.benchmarks.native.benchmark_model_statistics import RunStatistics
 from edgefer.benchmarks.result import Memory, Profile, ProfiledOperator, Summary
 
 XNNPACK = "XNNPACK"

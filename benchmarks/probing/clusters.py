@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from edgefer.benchmarks import processors
-from edgefer.benchmarks.probe_parsing import Bundle, number
+from edgefer.benchmarks.probing import processors
+from edgefer.benchmarks.probing.parsing import Bundle, number
 from edgefer.benchmarks.result import Cluster
 
 CPUS = "/sys/devices/system/cpu"

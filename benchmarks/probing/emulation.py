@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from edgefer.benchmarks.probe_parsing import Bundle
+from edgefer.benchmarks.probing.parsing import Bundle
 
 # By the field e_machine of an ELF header (System V gABI, chapter 4).
 _ELF_FAMILIES = {3: "x86", 62: "x86", 40: "Arm", 183: "Arm", 243: "RISC-V"}

@@ -14,7 +14,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edgefer.benchmarks.benchmark_model_lines import NUMBER, Line, UnknownFormError
+from edgefer.benchmarks.native.benchmark_model_lines import NUMBER, Line, UnknownFormError
 from edgefer.benchmarks.records import STRICT
 
 DELEGATE = "Delegate/"

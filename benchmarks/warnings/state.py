@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from edgefer.benchmarks.measured import processes, used_clusters
 from edgefer.benchmarks.result import BenchResult, DeviceResult, ProcessRun
-from edgefer.benchmarks.warning_kinds import BenchWarning, WarningKind
+from edgefer.benchmarks.warnings.kinds import BenchWarning, WarningKind
 
 UNDER_VOLTAGE = "under-voltage"
 

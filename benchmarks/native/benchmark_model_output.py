@@ -17,12 +17,18 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edgefer.benchmarks import benchmark_model_lines as tool_lines
-from edgefer.benchmarks.benchmark_model_delegates import Delegation, read_delegations
-from edgefer.benchmarks.benchmark_model_lines import NUMBER, Line, UnknownFormError, matches, read
-from edgefer.benchmarks.benchmark_model_profile import OperatorRow, operator_rows
-from edgefer.benchmarks.benchmark_model_statistics import RunStatistics, read_statistics
 from edgefer.benchmarks.foreign_text import shown
+from edgefer.benchmarks.native import benchmark_model_lines as tool_lines
+from edgefer.benchmarks.native.benchmark_model_delegates import Delegation, read_delegations
+from edgefer.benchmarks.native.benchmark_model_lines import (
+    NUMBER,
+    Line,
+    UnknownFormError,
+    matches,
+    read,
+)
+from edgefer.benchmarks.native.benchmark_model_profile import OperatorRow, operator_rows
+from edgefer.benchmarks.native.benchmark_model_statistics import RunStatistics, read_statistics
 from edgefer.benchmarks.records import STRICT
 
 _SECTION = re.compile(r"Running benchmark for (?:at least )?\d+ iterations\b.*")

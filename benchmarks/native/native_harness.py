@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from edgefer.benchmarks import native_results
-from edgefer.benchmarks.benchmark_tool import NAME as TOOL
-from edgefer.benchmarks.benchmark_tool import Tool
 from edgefer.benchmarks.harness import AnyArray
-from edgefer.benchmarks.native_tool import NativeTool, content_of, passed_over
+from edgefer.benchmarks.native import native_results
+from edgefer.benchmarks.native.benchmark_tool import NAME as TOOL
+from edgefer.benchmarks.native.benchmark_tool import Tool
+from edgefer.benchmarks.native.native_tool import NativeTool, content_of, passed_over
 from edgefer.benchmarks.plan import Effort
 from edgefer.benchmarks.result import (
     Backend,

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edgefer.benchmarks.benchmark_model_lines import Line, matches
+from edgefer.benchmarks.native.benchmark_model_lines import Line, matches
 from edgefer.benchmarks.records import STRICT
 
 _APPLIED = re.compile(

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgefer import files
-from edgefer.benchmarks import elf
-from edgefer.benchmarks.download import DownloadError, download
+from edgefer.benchmarks.native import elf
+from edgefer.benchmarks.native.download import DownloadError, download
 from edgefer.benchmarks.result import DeviceDescription
 from edgefer.errors import DeviceError
 from edgefer.progress import Progress

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from edgefer.benchmarks import device_warnings, model_warnings, speed_warnings, state_warnings
 from edgefer.benchmarks.result import BenchResult, DeviceResult
-from edgefer.benchmarks.warning_kinds import BenchWarning, WarningKind
+from edgefer.benchmarks.warnings import device as device_warnings
+from edgefer.benchmarks.warnings import model as model_warnings
+from edgefer.benchmarks.warnings import speed as speed_warnings
+from edgefer.benchmarks.warnings import state as state_warnings
+from edgefer.benchmarks.warnings.kinds import BenchWarning, WarningKind
 
 __all__ = ["BenchWarning", "WarningKind", "warnings_of"]
 

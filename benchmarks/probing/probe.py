@@ -10,12 +10,13 @@ import re
 from functools import cache
 from importlib.resources import files
 
-from edgefer.benchmarks import clusters, probe_description, probe_parsing, probe_state
 from edgefer.benchmarks.plan import ALL_CORES, BIG_CORES, LITTLE_CORES
-from edgefer.benchmarks.probe_parsing import Bundle
+from edgefer.benchmarks.probing import clusters, parsing, state
+from edgefer.benchmarks.probing.description import description as description_of
+from edgefer.benchmarks.probing.parsing import Bundle
+from edgefer.benchmarks.probing.watched import Watched
 from edgefer.benchmarks.result import Circumstances, DeviceDescription
 from edgefer.benchmarks.targets.target import Target
-from edgefer.benchmarks.watched import Watched
 from edgefer.errors import UsageError
 
 TIMEOUT_S = 60.0
@@ -24,7 +25,7 @@ TIMEOUT_S = 60.0
 
 def describe(target: Target) -> DeviceDescription:
     """Ask a device what it is; DeviceError where its shell doesn't answer."""
-    return probe_description.description(_ask(target, "description"))
+    return description_of(_ask(target, "description"))
 
 
 def circumstances(target: Target, description: DeviceDescription) -> Circumstances:
@@ -32,12 +33,12 @@ def circumstances(target: Target, description: DeviceDescription) -> Circumstanc
 
     Quick enough to call before and after every measuring process: one shell, a few small files.
     """
-    return probe_state.circumstances(_ask_state(target, description), description)
+    return state.circumstances(_ask_state(target, description), description)
 
 
 def watched_paths(target: Target, description: DeviceDescription) -> Watched:
     """Ask a device which files tell its state while a model runs."""
-    return probe_state.watched(_ask_state(target, description), description)
+    return state.watched(_ask_state(target, description), description)
 
 
 def resolve_cores(cores: str, description: DeviceDescription) -> tuple[int, ...]:
@@ -79,14 +80,14 @@ def _of_mask(cores: str, description: DeviceDescription) -> tuple[int, ...]:
 
 
 def _ask_state(target: Target, description: DeviceDescription) -> Bundle:
-    return _ask(target, "state", *probe_state.state_paths(description))
+    return _ask(target, "state", *state.state_paths(description))
 
 
 def _ask(target: Target, *question: str) -> Bundle:
     answer = target.run(["sh", "-c", _script(), "probe", *question], timeout_s=TIMEOUT_S)
-    return probe_parsing.parse(target.address, answer)
+    return parsing.parse(target.address, answer)
 
 
 @cache
 def _script() -> str:
-    return files("edgefer.benchmarks").joinpath("probe.sh").read_text(encoding="utf-8")
+    return files(__package__).joinpath("probe.sh").read_text(encoding="utf-8")

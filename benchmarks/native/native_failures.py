@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 
 from edgefer import child
-from edgefer.benchmarks.benchmark_model_output import failure_reason
-from edgefer.benchmarks.native_turns import Turn
+from edgefer.benchmarks.native.benchmark_model_output import failure_reason
+from edgefer.benchmarks.native.native_turns import Turn
 from edgefer.errors import DeviceError, EdgeferError, ModelError
 
 _NOT_STARTED = re.compile(

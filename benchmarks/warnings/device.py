@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from edgefer.benchmarks.measured import processes, used_clusters
 from edgefer.benchmarks.plan import ALL_CORES, LITTLE_CORES
 from edgefer.benchmarks.result import BenchResult, DeviceResult
-from edgefer.benchmarks.warning_kinds import BenchWarning, WarningKind
+from edgefer.benchmarks.warnings.kinds import BenchWarning, WarningKind
 
 
 def emulated(device: DeviceResult, _: BenchResult) -> Iterator[BenchWarning]:

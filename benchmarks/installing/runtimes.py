@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from edgefer.benchmarks.installing.wheels import Platform
 from edgefer.benchmarks.records import STRICT
 from edgefer.benchmarks.result import DeviceDescription
-from edgefer.benchmarks.wheels import Platform
 from edgefer.errors import DeviceError
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from edgefer.benchmarks.benchmark_model_lines import NUMBER, UnknownFormError, read
+from edgefer.benchmarks.native.benchmark_model_lines import NUMBER, UnknownFormError, read
 from edgefer.benchmarks.records import STRICT
 
 _PERCENTILES = (

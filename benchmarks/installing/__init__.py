@@ -1,0 +1,1 @@
+"""Installs the runtime on a board."""

@@ -1,0 +1,1 @@
+"""LiteRT's own benchmark_model: getting it, running it, reading what it prints."""
