@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
-from edgefer.benchmarks.result import BenchResult, DeviceResult, Measurement, Profile
+from edgefer.benchmarks.result import Agreement, BenchResult, DeviceResult, Measurement, Profile
 from edgefer.benchmarks.statistics import (
     Interval,
     LatencyStatistics,
@@ -17,13 +18,19 @@ from edgefer.benchmarks.warnings.kinds import thread_count
 from edgefer.benchmarks.warnings.rules import BenchWarning, WarningKind, warnings_of
 
 MOST_TYPES_SHOWN = 4
+LEAST_SHARE_SHOWN = 0.005
 
-LATENCY_COLUMNS = (
-    "model", "threads", "median ms", "95% interval", "p90 ms", "per second", "against first",
-    "first ms", "load ms cold/warm", "memory MB", "in delegate",
-)  # fmt: skip
+LATENCY_COLUMNS = ("median ms", "95% interval", "p90 ms", "per second", "speed-up")
+START_COLUMNS = ("load cold ms", "warm ms", "first run ms", "memory MB", "in delegate")
 PROFILE_COLUMNS = ("model", "operator or kernel", "in delegate", "count", "µs", "share")
-VERIFICATION_COLUMNS = ("model", "outputs", "bit-equal", "largest difference", "same top class")
+VERIFICATION_COLUMNS = ("model", "outputs", "bit-equal", "apart by", "a step", "same class")
+AGREEMENTS = {
+    Agreement.IDENTICAL: "identical",
+    Agreement.WITHIN_ONE_STEP: "within a step",
+    Agreement.DIFFERENT: "DIFFERENT",
+}
+MOST_TYPES_SHOWN = 4
+LEAST_SHARE_SHOWN = 0.005
 NOTHING = "–"
 
 
@@ -53,9 +60,20 @@ def heading(device: DeviceResult) -> str:
 
 
 def tables(device: DeviceResult) -> list[Table]:
-    """Return what was measured on a device: latency, where the time goes, verification."""
+    """Return what was measured on a device: latency, start, where the time goes, verification."""
+    several = len({measurement.threads for measurement in device.measurements}) > 1
+    names = ("model", "threads") if several else ("model",)
     found = [
-        Table(title="", columns=LATENCY_COLUMNS, rows=tuple(latency_rows(device)), text_columns=1),
+        Table(
+            title=f"Latency ({thread_count(_first_threads(device))})" if not several else "Latency",
+            columns=(*names, *LATENCY_COLUMNS),
+            rows=tuple(_named(several, measured(device), partial(_latency_cells, device))),
+        ),
+        Table(
+            title="Start and memory",
+            columns=(*names, *START_COLUMNS),
+            rows=tuple(_named(several, measured(device), _start_cells)),
+        ),
         Table(
             title=f"Where the time goes ({thread_count(_first_threads(device))})",
             columns=PROFILE_COLUMNS,
@@ -72,22 +90,41 @@ def tables(device: DeviceResult) -> list[Table]:
     return [table for table in found if table.rows]
 
 
-def latency_rows(device: DeviceResult) -> Iterator[tuple[str, ...]]:
-    """Yield a row a measurement that has a latency."""
-    for measurement, statistics in measured(device):
-        yield (
-            measurement.model.name,
-            str(measurement.threads),
-            milliseconds(statistics.latency_us) + ("" if statistics.median_us else " (mean)"),
-            _interval(statistics.interval_us),
-            milliseconds(statistics.p90_us),
-            f"{statistics.frames_per_second:.1f}",
-            _ratio(_against_first(device, measurement, statistics)),
-            milliseconds(statistics.first_inference_us),
-            f"{_number(statistics.cold_load_ms)}/{_number(statistics.warm_load_ms)}",
-            _megabytes(model_memory(measurement)),
-            _delegated(measurement.profile),
-        )
+def short_name(measurement: Measurement) -> str:
+    """Return a model's name without the ending that all have."""
+    return measurement.model.name.removesuffix(".tflite")
+
+
+def _named(
+    several: bool,  # noqa: FBT001 - whether there is a column for the number of threads
+    found: Iterable[tuple[Measurement, LatencyStatistics]],
+    cells: Callable[[Measurement, LatencyStatistics], tuple[str, ...]],
+) -> Iterator[tuple[str, ...]]:
+    for measurement, statistics in found:
+        threads = (str(measurement.threads),) if several else ()
+        yield (short_name(measurement), *threads, *cells(measurement, statistics))
+
+
+def _latency_cells(
+    device: DeviceResult, measurement: Measurement, statistics: LatencyStatistics
+) -> tuple[str, ...]:
+    return (
+        milliseconds(statistics.latency_us) + ("" if statistics.median_us else " (mean)"),
+        _interval(statistics.interval_us),
+        milliseconds(statistics.p90_us),
+        f"{statistics.frames_per_second:.1f}",
+        _ratio(_against_first(device, measurement, statistics)),
+    )
+
+
+def _start_cells(measurement: Measurement, statistics: LatencyStatistics) -> tuple[str, ...]:
+    return (
+        _number(statistics.cold_load_ms),
+        _number(statistics.warm_load_ms),
+        milliseconds(statistics.first_inference_us),
+        _megabytes(model_memory(measurement)),
+        _delegated(measurement.profile),
+    )
 
 
 def profile_rows(device: DeviceResult) -> Iterator[tuple[str, ...]]:
@@ -98,10 +135,12 @@ def profile_rows(device: DeviceResult) -> Iterator[tuple[str, ...]]:
     for measurement in device.measurements:
         if measurement.profile is None or measurement.threads != _first_threads(device):
             continue
-        name = measurement.model.name
+        name = short_name(measurement)
         rows = by_type(measurement.profile)
         whole = sum(row.total_us for row in rows) or 1.0
-        shown, rest = rows[:MOST_TYPES_SHOWN], rows[MOST_TYPES_SHOWN:]
+        costly = sum(row.total_us >= LEAST_SHARE_SHOWN * whole for row in rows)
+        count = min(costly, MOST_TYPES_SHOWN)
+        shown, rest = rows[:count], rows[count:]
         for row in shown:
             yield (name, *row.cells(whole))
         if rest:
@@ -140,10 +179,11 @@ def verification_rows(device: DeviceResult) -> Iterator[tuple[str, ...]]:
         if found is not None and measurement.model not in seen:
             seen.add(measurement.model)
             yield (
-                measurement.model.name,
-                str(found.agreement),
+                short_name(measurement),
+                AGREEMENTS[found.agreement],
                 f"{found.identical} of {found.inputs}",
-                f"{found.largest_difference:.3g} (step {found.step:.3g})",
+                f"{found.largest_difference:.2g}",
+                f"{found.step:.2g}",
                 f"{found.same_top_class} of {found.inputs}",
             )
 
@@ -230,7 +270,7 @@ def _number(value: float | None) -> str:
     if value is None:
         return NOTHING
     digits = 0 if value >= 100 else 1 if value >= 10 else 2
-    return f"{value:.{digits}f}" if value >= 1 else f"{value:.3g}"
+    return f"{value:.{digits}f}" if value >= 1 else f"{value:#.3g}"
 
 
 def _interval(interval: Interval | None) -> str:
@@ -250,4 +290,4 @@ def _ratio(found: Ratio | None) -> str:
         return NOTHING
     interval = found.interval
     spread = f" ({interval.low:.2f}…{interval.high:.2f})" if interval else ""
-    return f"{found.value:.2f}× as fast{spread}"
+    return f"{found.value:.2f}×{spread}"

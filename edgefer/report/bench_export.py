@@ -36,8 +36,7 @@ def as_markdown(result: BenchResult) -> str:
     for device in result.devices:
         lines += [f"### {_markdown(heading(device))}", ""]
         for table in tables(device):
-            if table.title:
-                lines += [f"{table.title}:", ""]
+            lines += [f"{table.title}:", ""]
             aligned = ["---"] * table.text_columns + ["---:"] * (
                 len(table.columns) - table.text_columns
             )

@@ -15,6 +15,7 @@ from edgefer.report.bench import (
     measured,
     milliseconds,
     problems,
+    short_name,
     tables,
     warnings,
 )
@@ -61,7 +62,7 @@ def _sections(device: DeviceResult) -> Iterator[Section]:
         elif table.columns is PROFILE_COLUMNS:
             figures = (_profile_drawing(device),)
         yield Section(
-            title=table.title or heading(device),
+            title=f"{heading(device)}: {table.title}" if number == 0 else table.title,
             columns=table.columns,
             rows=table.rows,
             figures=figures,
@@ -115,4 +116,4 @@ def _bar(statistics: LatencyStatistics) -> tuple[float, float, float]:
 
 
 def _name(measurement: Measurement) -> str:
-    return f"{measurement.model.name}, {thread_count(measurement.threads)}"
+    return f"{short_name(measurement)}, {thread_count(measurement.threads)}"

@@ -232,8 +232,7 @@ def show(result: BenchResult) -> None:
         out.print(report.heading(device), style="bold")
         for table in report.tables(device):
             out.print()
-            if table.title:
-                out.print(table.title)
+            out.print(table.title)
             out.print(console.table(table.columns, table.rows, text_columns=table.text_columns))
         out.print()
         for problem in report.problems(device):
