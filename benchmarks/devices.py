@@ -6,7 +6,8 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from functools import partial
 from importlib import metadata
 from pathlib import Path
@@ -16,6 +17,7 @@ from edgefer.benchmarks import verification
 from edgefer.benchmarks.agent_harness import AgentHarness
 from edgefer.benchmarks.harness import Harness
 from edgefer.benchmarks.installing import runtime_setup
+from edgefer.benchmarks.native.benchmark_tool import NAME as NATIVE
 from edgefer.benchmarks.native.benchmark_tool import android_abi, find_tool
 from edgefer.benchmarks.native.native_harness import NativeHarness
 from edgefer.benchmarks.plan import BenchPlan
@@ -81,10 +83,27 @@ def opened(
             yield _agent(target, description, _python(parsed, target, description, plan, say), plan)
 
 
-def describe(address: str) -> DeviceDescription:
-    """Connect to a device only to say what it is."""
-    with _target(parse(address)) as target:
-        return probe.describe(target)
+@dataclass(frozen=True, kw_only=True)
+class Reached:
+    """A device that answered; `runtime` is None where it has none."""
+
+    description: DeviceDescription
+    runtime: str | None
+
+
+def describe(address: str) -> Reached:
+    """Connect to a device only to say what it is, and which runtime it has."""
+    parsed = parse(address)
+    with _target(parsed) as target:
+        description = probe.describe(target)
+        runtime = None
+        if isinstance(parsed, AdbAddress):
+            runtime = f"{NATIVE}, which edgefer brings"
+        else:
+            python = _python(parsed, target, description, BenchPlan(models=()), _say_nothing)
+            with suppress(DeviceError):
+                runtime = _agent(target, description, python, BenchPlan(models=())).runtime
+        return Reached(description=description, runtime=runtime)
 
 
 def verify(harness: Harness, model: Path) -> Verification:
@@ -99,7 +118,7 @@ def verify(harness: Harness, model: Path) -> Verification:
     )
 
 
-def reachable(devices: Iterable[str]) -> Iterator[tuple[str, DeviceDescription | DeviceError]]:
+def reachable(devices: Iterable[str]) -> Iterator[tuple[str, Reached | DeviceError]]:
     """Yield each device's address with what it is, or why it cannot be reached."""
     for address in devices:
         try:
@@ -175,3 +194,7 @@ def _cache_folder() -> Path:
     given = os.environ.get("XDG_CACHE_HOME", "")
     base = Path(given) if given.startswith("/") else Path.home() / ".cache"
     return base / "edgefer"
+
+
+def _say_nothing(device: str, text: str) -> None:
+    """Tell nobody."""

@@ -6,8 +6,10 @@ import csv
 import io
 from collections.abc import Sequence
 
+from edgefer.benchmarks.records import to_dict
 from edgefer.benchmarks.result import BenchResult, DeviceResult, Measurement
 from edgefer.benchmarks.statistics import LatencyStatistics, latency_statistics
+from edgefer.benchmarks.warnings.rules import warnings_of
 from edgefer.report.bench import heading, model_memory, problems, tables, warnings
 
 CSV_COLUMNS = (
@@ -24,10 +26,34 @@ def as_csv(result: BenchResult) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, CSV_COLUMNS, lineterminator="\n")
     writer.writeheader()
-    for device in result.devices:
-        for measurement in device.measurements:
-            writer.writerow(_csv_row(device, measurement))
+    writer.writerows(summary_rows(result))
     return text.getvalue()
+
+
+def summary_rows(result: BenchResult) -> list[dict[str, object]]:
+    """Return a row a measurement: what it was, and its statistics in plain units."""
+    return [
+        _csv_row(device, measurement)
+        for device in result.devices
+        for measurement in device.measurements
+    ]
+
+
+def as_dict(result: BenchResult) -> dict[str, object]:
+    """Return everything as JSON-ready values: the saved result, statistics and warnings."""
+    warned = [
+        {
+            "device": device.address,
+            "kind": str(warning.kind),
+            "model": warning.model,
+            "threads": warning.threads,
+            "finding": warning.finding,
+            "hint": warning.hint,
+        }
+        for device in result.devices
+        for warning in warnings_of(device, result)
+    ]
+    return {**to_dict(result), "summary": summary_rows(result), "warnings": warned}
 
 
 def as_markdown(result: BenchResult) -> str:

@@ -25,14 +25,14 @@ SCHEMA_VERSION = 1
 @json_option
 @debug_option
 def command(*, addresses: tuple[str, ...], as_json: bool) -> None:
-    """Say what each DEVICE is: processor, cores, features, memory, system.
+    """Say what each DEVICE is: processor, cores, features, memory, system, runtime.
 
     Without DEVICE: this machine and every Android device that adb sees. A device that cannot be
     reached is listed with the reason.
     """
     asked = known.expand(addresses or (*BenchPlan.devices, *known.attached()))
     failures: list[DeviceError] = []
-    found: dict[str, DeviceDescription] = {}
+    found: dict[str, known.Reached] = {}
     with console.parallel_bars() as bars:
         for done, (address, answer) in enumerate(known.reachable(asked), 1):
             bars.report("Asking", done, len(asked))
@@ -41,7 +41,10 @@ def command(*, addresses: tuple[str, ...], as_json: bool) -> None:
             else:
                 found[address] = answer
     if as_json:
-        described = {address: to_dict(device) for address, device in found.items()}
+        described = {
+            address: {**to_dict(reached.description), "runtime": reached.runtime}
+            for address, reached in found.items()
+        }
         reasons = [str(failure) for failure in failures]
         console.print_json(
             {"schema_version": SCHEMA_VERSION, "devices": described, "failures": reasons}
@@ -54,16 +57,16 @@ def command(*, addresses: tuple[str, ...], as_json: bool) -> None:
         raise failures[-1]
 
 
-def show(found: dict[str, DeviceDescription]) -> None:
+def show(found: dict[str, known.Reached]) -> None:
     """Print a device's facts, a line each."""
     out = console.result_console()
-    for address, device in found.items():
+    for address, reached in found.items():
         out.print(address, style="bold")
-        for name, value in facts(device):
+        for name, value in facts(reached.description, reached.runtime):
             out.print(f"{name:>12}  {value}")
 
 
-def facts(device: DeviceDescription) -> list[tuple[str, str]]:
+def facts(device: DeviceDescription, runtime: str | None) -> list[tuple[str, str]]:
     """Return what is known of a device, a fact a row."""
     known_facts = [
         ("device", device.name),
@@ -73,6 +76,7 @@ def facts(device: DeviceDescription) -> list[tuple[str, str]]:
         ("memory", device.memory_bytes and f"{device.memory_bytes / 1e9:.1f} GB"),
         ("system", f"{device.system}, {device.userland_bits} bit"),
         ("kernel", f"{device.kernel} {device.architecture}"),
+        ("runtime", runtime or "none found"),
         ("emulated", device.emulated),
     ]
     return [(name, str(value)) for name, value in known_facts if value]

@@ -12,7 +12,7 @@ from click.shell_completion import CompletionItem
 from edgefer import files, outputs
 from edgefer.benchmarks import devices as reachable
 from edgefer.benchmarks.plan import ALL_CORES, BenchPlan, Effort
-from edgefer.benchmarks.records import to_dict, to_json
+from edgefer.benchmarks.records import to_json
 from edgefer.benchmarks.result import BenchResult
 from edgefer.benchmarks.result_files import read_result, require_measured
 from edgefer.benchmarks.runner import run
@@ -218,7 +218,7 @@ def command(
     if page is not None:
         files.write_text(page, render(bench_page.page_of(result)))
     if as_json:
-        console.print_json(to_dict(result))
+        console.print_json(bench_export.as_dict(result))
     else:
         show(result)
         console.message_console().print(f"Written: {path}")
