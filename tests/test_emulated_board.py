@@ -130,7 +130,7 @@ def test_board_is_an_arm64_debian_with_python(pi4: Board) -> None:
 
 
 def test_pi4_is_described_as_an_emulated_cortex_a72(pi4: Board) -> None:
-    description = devices.describe(pi4.address)
+    description = devices.describe(pi4.address).description
     assert description.architecture == "aarch64"
     assert [cluster.name for cluster in description.clusters] == ["Cortex-A72"]
     assert "dotprod" not in description.features
@@ -139,7 +139,7 @@ def test_pi4_is_described_as_an_emulated_cortex_a72(pi4: Board) -> None:
 
 
 def test_pi5_is_described_as_an_emulated_cortex_a76_with_dot_product(pi5: Board) -> None:
-    description = devices.describe(pi5.address)
+    description = devices.describe(pi5.address).description
     assert [cluster.name for cluster in description.clusters] == ["Cortex-A76"]
     assert "dotprod" in description.features
     assert description.emulated is not None
