@@ -1,6 +1,7 @@
 """A result as one self-contained HTML page, readable on a phone and on paper."""
 
 import base64
+import importlib.util
 from dataclasses import dataclass
 from importlib import resources
 
@@ -35,6 +36,12 @@ class Page:
     passed: bool
     warnings: tuple[str, ...]
     tables: tuple[Section, ...]
+
+
+def require_packages() -> None:
+    """Raise MissingExtraError where a page with charts could not be made, before long work."""
+    if any(importlib.util.find_spec(package) is None for package in ("jinja2", "matplotlib")):
+        raise MissingExtraError("a report", "convert")
 
 
 def render(page: Page) -> str:

@@ -21,7 +21,7 @@ from edgefer.cli.options import debug_option, force_option, json_option
 from edgefer.cli.text import examples
 from edgefer.report import bench as report
 from edgefer.report import bench_export, bench_page
-from edgefer.report.page import render
+from edgefer.report.page import render, require_packages
 
 MOST_THREADS = 256
 
@@ -201,6 +201,8 @@ def command(
     )
     previous = read_result(resume) if resume else None
     path = output or resume or Path(f"bench-{datetime.now(UTC):%Y%m%d-%H%M%S}.json")
+    if page is not None:
+        require_packages()
     outputs.require_writable([p for p in (path, csv_file, markdown, page) if p], force=force)
     with console.parallel_bars() as bars:
         result = run(
