@@ -8,7 +8,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,21 +49,33 @@ class SshServer:
 
     def sessions(self) -> list[int]:
         """Return the ids of the server's processes that each serve one connection."""
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
-        return [int(word) for word in children.read_text().split()]
+        return _children(self.process.pid)
 
     def signal_sessions(self, number: signal.Signals) -> None:
         """Send a signal to all processes that serve a connection; the server itself goes on."""
         for session in self.sessions():
-            os.kill(session, number)
-            _signal_children(session, number)
+            # A root session has an unprivileged sshd for a child; a user's command is left alone.
+            for process in (session, *filter(_is_sshd, _children(session))):
+                with suppress(ProcessLookupError):
+                    os.kill(process, number)
 
 
-def _signal_children(parent: int, number: signal.Signals) -> None:
-    """Signal the unprivileged sshd that a root session has for a child, but no user's command."""
-    for child in Path(f"/proc/{parent}/task/{parent}/children").read_text().split():
-        if Path(f"/proc/{child}/comm").read_text().startswith("sshd"):
-            os.kill(int(child), number)
+def _children(process: int) -> list[int]:
+    """Return the ids of a process's children; none where it has ended meanwhile."""
+    try:
+        return [
+            int(word)
+            for word in Path(f"/proc/{process}/task/{process}/children").read_text().split()
+        ]
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+
+
+def _is_sshd(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/comm").read_text().startswith("sshd")
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def make_key(path: Path) -> str:
