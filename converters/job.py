@@ -125,7 +125,13 @@ def open_float(source: Path, stated: StatedContract) -> FloatModel:
         return _described(source, float_model.from_saved_model(source), stated)
     if source.suffix.lower() == ".tflite":
         return _described(source, conversion.read_float_tflite(source), stated)
-    checkpoint = checkpoints.read(source, labels=stated.labels, input_size=stated.input_size)
+    checkpoint = checkpoints.read(
+        source,
+        labels=stated.labels,
+        input_size=stated.input_size,
+        mean=stated.mean,
+        std=stated.std,
+    )
     faces = calibration_data.calibration_faces().spread(COUPLING_FACES)
     coupling = batch_coupling.of_keras(
         checkpoint.build(batch_size=None), inputs_of(faces.images, checkpoint.spec)

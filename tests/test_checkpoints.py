@@ -20,8 +20,9 @@ from safetensors.numpy import save_file
 from edgefer import child
 from edgefer.data.labels import ALPHABETICAL_7, ALPHABETICAL_8
 from edgefer.errors import MissingExtraError, ModelError, UsageError
-from edgefer.models import checkpoints
-from edgefer.models.checkpoints import Checkpoint, Weights
+from edgefer.models import checkpoints, networks
+from edgefer.models.checkpoints import Checkpoint
+from edgefer.models.network import Weights
 from edgefer.models.patt_lite import Attention, PattLite
 
 pytestmark = [
@@ -373,9 +374,9 @@ def test_a_name_does_not_decide_what_a_file_is(
         assert_equal(checkpoints.read(tmp_path / name).weights, small.weights)
 
 
-def test_an_unknown_network_is_a_wrong_usage(saved: Path) -> None:
-    with pytest.raises(UsageError, match="can be read as patt-lite, not as 'resnet'"):
-        checkpoints.read(saved / "small.keras", network="resnet")
+def test_an_unknown_network_is_a_wrong_usage() -> None:
+    with pytest.raises(UsageError, match="no network is called 'resnet'; known are patt-lite, lan"):
+        networks.create("resnet", {})
 
 
 def test_a_missing_h5py_says_what_to_install(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -556,8 +557,11 @@ def test_another_network_is_named_by_its_layers(tmp_path: Path) -> None:
     model.save_weights(tmp_path / "other.weights.h5")
     for name in ("other.h5", "other.keras", "other.weights.h5"):
         said = problem(tmp_path / name, input_size=48)
-        assert said.startswith("is not a PAtt-Lite: it has no layer classification_head, but ")
-        assert said.endswith("with weights in all)")
+        assert said.startswith(
+            "is neither a PAtt-Lite (no layer classification_head) nor a LANMSFF "
+            "(no layer separable_conv2d and no conv2d_transpose): it has "
+        )
+        assert said.endswith("layers with weights in all)")
 
 
 def test_a_small_network_with_our_last_layers_name_does_not_fit(tmp_path: Path) -> None:

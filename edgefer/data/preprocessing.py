@@ -17,16 +17,22 @@ def to_pixels(image: UInt8Array, spec: ModelSpec) -> UInt8Array:
     The image is stretched, as every mobile classifier does. Gray becomes RGB by repetition, RGB
     becomes gray by OpenCV's weights (0.299, 0.587, 0.114).
     """
-    if image.ndim == 3 and image.shape[2] == 1:
-        image = image[:, :, 0]
-    if spec.colour_order is ColourOrder.GRAY and image.ndim == 3:
-        image = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)  # type: ignore[assignment]
+    image = in_colours(image, spec)
     side = spec.input_size
     if image.shape[:2] != (side, side):
         image = cv2.resize(image, (side, side), interpolation=cv2.INTER_LINEAR)  # type: ignore[assignment]
     if image.ndim == 2:
         image = np.repeat(image[:, :, None], spec.channels, axis=2)
     return np.ascontiguousarray(image)
+
+
+def in_colours(image: UInt8Array, spec: ModelSpec) -> UInt8Array:
+    """Return an image as (h, w), or as (h, w, 3) where it has colours and the spec sees them."""
+    if image.ndim == 3 and image.shape[2] == 1:
+        return image[:, :, 0]
+    if spec.colour_order is ColourOrder.GRAY and image.ndim == 3:
+        return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8)
+    return image
 
 
 def normalise(pixels: npt.NDArray[np.uint8] | Float32Array, spec: ModelSpec) -> Float32Array:

@@ -14,7 +14,13 @@ def open_evaluated(path: Path, stated: StatedContract) -> EvaluatedModel:
     Raises ModelError where the file is unusable, UsageError where its contract stays incomplete.
     """
     if path.suffix.lower() != ".tflite":
-        checkpoint = checkpoints.read(path, labels=stated.labels, input_size=stated.input_size)
+        checkpoint = checkpoints.read(
+            path,
+            labels=stated.labels,
+            input_size=stated.input_size,
+            mean=stated.mean,
+            std=stated.std,
+        )
         return EvaluatedModel.from_checkpoint(checkpoint, name=path.name)
     model = runtime.open_model(path)
     spec = complete(

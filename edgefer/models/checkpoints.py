@@ -2,7 +2,8 @@
 
 edgefer's own format is safetensors: the arrays by `layer/variable`, and one metadata entry
 `edgefer` with the network, its options and the ModelSpec as JSON. `read` takes Keras's formats
-as well, and maps what other graphs of the same network call its layers.
+as well: it finds out which network a file holds, and maps what other graphs of the same network
+call its layers.
 """
 
 from __future__ import annotations
@@ -19,10 +20,9 @@ import numpy.typing as npt
 
 from edgefer.errors import MissingExtraError, ModelError, UsageError
 from edgefer.files import replacing
-from edgefer.models import keras_files, networks, patt_lite_import
-from edgefer.models.networks import Network
-from edgefer.models.patt_lite import Attention, PattLite
-from edgefer.models.patt_lite_import import ATTENTION_SCALE, label_count_error
+from edgefer.models import file_contract, keras_files, networks
+from edgefer.models.keras_files import KerasFile
+from edgefer.models.network import Kind, Network, Shapes, Weights
 from edgefer.models.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
 FORMAT_VERSION = 1
 SUFFIXES = (".safetensors", ".keras", ".h5", ".hdf5")
-Weights = Mapping[str, npt.NDArray[np.float32]]
-Shapes = Mapping[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,17 +145,18 @@ def _from_metadata(metadata: Mapping[str, str], weights: Weights) -> Checkpoint:
 def read(
     path: Path,
     *,
-    network: str = "patt-lite",
     labels: Sequence[str] | None = None,
     input_size: int | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
 ) -> Checkpoint:
     """Read a checkpoint in any known format, and check that its weights fit the network.
 
-    Takes edgefer's `.safetensors`, Keras 3's `.keras` and `.weights.h5`, and the nested `.h5` that
-    PAtt-Lite's authors save under Keras 2. The number of classes and the kind of attention come
-    from the weights. `labels` and `input_size` take precedence over what the file says; where it
-    says nothing, 8 and 7 classes are taken as alphabetical. `network` is what a Keras file holds.
-    Raises ModelError where the file is unusable or does not fit.
+    Takes edgefer's `.safetensors`, Keras 3's `.keras` and `.weights.h5`, and Keras 2's `.h5`, of
+    the networks' own graphs or of their authors'. Which network it is, the number of classes and
+    the like come from the file. What is given takes precedence over what the file says; where it
+    says nothing, 8 and 7 classes are taken as alphabetical, and pixels as the authors' code feeds
+    them. Raises ModelError where the file is unusable or does not fit.
     """
     if path.suffix.lower() not in SUFFIXES:
         raise ModelError(path, f"has none of the checkpoints' endings {', '.join(SUFFIXES)}")
@@ -166,35 +165,59 @@ def read(
     if path.suffix.lower() == ".safetensors" and not is_keras:
         checkpoint = _with_options(load(path), path, labels, input_size)
         shapes = expected_shapes(checkpoint.network.build())
-    elif network == "patt-lite":
-        file = keras_files.read(path)
-        patt_lite = patt_lite_import.network(path, file, labels=labels, input_size=input_size)
-        shapes = expected_shapes(patt_lite.build())
-        checkpoint = Checkpoint(
-            network=patt_lite,
-            spec=dataclasses.replace(patt_lite.spec(), author=""),
-            weights=patt_lite_import.weights(path, file, shapes),
-        )
     else:
-        raise UsageError(f"a Keras file can be read as patt-lite, not as {network!r}")
+        file = keras_files.read(path)
+        importer = _kind_of(path, file).importer
+        network = importer.network(path, file, labels=labels, input_size=input_size)
+        shapes = expected_shapes(network.build())
+        checkpoint = Checkpoint(
+            network=network,
+            spec=dataclasses.replace(network.spec(), author=""),
+            weights=importer.weights(path, file, shapes),
+        )
     check_weights(shapes, checkpoint.weights, source=path)
-    return checkpoint
+    return _with_normalisation(checkpoint, path, mean, std)
 
 
 def deployable(checkpoint: Checkpoint) -> Checkpoint:
-    """Return what a checkpoint is at batch 1, exactly, without coupling between images.
-
-    Attention over a batch of one image is a softmax over one element, which is 1: the layer gives
-    back what it gets, and goes with its scale.
-    """
-    network = checkpoint.network
-    if not isinstance(network, PattLite) or network.attention is not Attention.BATCH:
+    """Return what a checkpoint is at batch 1, exactly, without coupling between images."""
+    network, weights = checkpoint.network.deployable(checkpoint.weights)
+    if network == checkpoint.network:
         return checkpoint
-    return dataclasses.replace(
-        checkpoint,
-        network=dataclasses.replace(network, attention=Attention.IDENTITY),
-        weights={key: w for key, w in checkpoint.weights.items() if key != ATTENTION_SCALE},
+    return dataclasses.replace(checkpoint, network=network, weights=weights)
+
+
+def _kind_of(path: Path, file: KerasFile) -> Kind:
+    """Tell which network a Keras file holds; ModelError that says why it is none of them."""
+    reasons = []
+    for kind in networks.NETWORKS.values():
+        reason = kind.importer.misfit(file)
+        if reason is None:
+            return kind
+        reasons.append(f"{kind.title} ({reason})")
+    names = [layer.name for layer in file.layers]
+    raise ModelError(
+        path,
+        f"is neither a {' nor a '.join(reasons)}: it has {', '.join(names[:3])} "
+        f"({len(names)} layers with weights in all)",
     )
+
+
+def _with_normalisation(
+    checkpoint: Checkpoint, path: Path, mean: Sequence[float] | None, std: Sequence[float] | None
+) -> Checkpoint:
+    """Let a given mean and std, one value or one a channel, take precedence over the file's."""
+    spec = checkpoint.spec
+
+    def each(given: Sequence[float] | None, known: tuple[float, ...]) -> tuple[float, ...]:
+        values = known if given is None else tuple(given)
+        return values * spec.channels if len(values) == 1 else values
+
+    try:
+        spec = dataclasses.replace(spec, mean=each(mean, spec.mean), std=each(std, spec.std))
+    except ValueError as exc:
+        raise ModelError(path, f"does not go with these options: {exc}") from exc
+    return dataclasses.replace(checkpoint, spec=spec)
 
 
 def _with_options(
@@ -203,7 +226,7 @@ def _with_options(
     """Let given labels and a given input size take precedence over the file's."""
     network = checkpoint.network
     if labels is not None and len(labels) != len(network.labels):
-        raise label_count_error(path, len(network.labels), len(labels))
+        raise file_contract.label_count_error(path, len(network.labels), len(labels))
     names = network.labels if labels is None else tuple(labels)
     side = network.input_size if input_size is None else input_size
     try:

@@ -1,8 +1,8 @@
 """Layers and weights out of Keras's files, without loading anything of Keras.
 
-Nothing of a file is ever executed: a file that holds code, in a Lambda or in a pickle, is
-refused. The HDF5 library can crash on a corrupt file, so `keras_layouts` reads it in a child
-process and sends back plain arrays.
+Nothing of a file is ever executed: code in a pickle or an activation is refused, and a Lambda
+layer is named, for whoever knows what it should compute. The HDF5 library can crash on a corrupt
+file, so `keras_layouts` reads it in a child process and sends back plain arrays.
 """
 
 from __future__ import annotations
@@ -49,11 +49,15 @@ class KerasFile:
     `layers` are those with weights, those of one nested model in its order as far as equal
     classes go; `layer_names` are all. `input_size` is the side in pixels that the network proper
     sees (that of a Resizing layer, else of the input), None where the file does not say it.
+    `lambdas` are the names of layers that hold code; `gathers` the positions that `tf.gather`
+    layers pick, in the order of their numbers.
     """
 
     layers: tuple[FileLayer, ...]
     layer_names: frozenset[str]
     input_size: int | None
+    lambdas: tuple[str, ...] = ()
+    gathers: tuple[tuple[int, ...], ...] = ()
 
 
 def read(path: Path) -> KerasFile:
@@ -113,6 +117,8 @@ def pack(file: KerasFile | None, problem: str = "") -> bytes:
             "layers": [[layer.name, layer.model, list(layer.arrays)] for layer in file.layers],
             "layer_names": sorted(file.layer_names),
             "input_size": file.input_size,
+            "lambdas": file.lambdas,
+            "gathers": file.gathers,
         }
         if file
         else {"problem": problem}
@@ -139,4 +145,6 @@ def _unpack(path: Path, packed: bytes) -> KerasFile:
         ),
         layer_names=frozenset(header["layer_names"]),
         input_size=header["input_size"],
+        lambdas=tuple(header["lambdas"]),
+        gathers=tuple(tuple(picked) for picked in header["gathers"]),
     )

@@ -32,7 +32,8 @@ from edgefer.models.keras_files import (
 )
 
 PICKLE_SUFFIXES = (".pkl", ".pickle", ".joblib")
-CODE_CLASSES = {"Lambda", "__lambda__"}
+LAMBDA = "Lambda"
+LAMBDA_FUNCTION = "__lambda__"
 
 MAX_WEIGHT_BYTES = 512 * 2**20
 MAX_CONFIG_BYTES = 16 * 2**20
@@ -42,6 +43,7 @@ VARIABLES = {
     "conv2d": ("kernel", "bias"),
     "depthwise_conv2d": ("kernel", "bias"),
     "separable_conv2d": ("depthwise_kernel", "pointwise_kernel", "bias"),
+    "conv2d_transpose": ("kernel", "bias"),
     "dense": ("kernel", "bias"),
     "batch_normalization": ("gamma", "beta", "moving_mean", "moving_variance"),
     "attention": ("scale",),
@@ -97,25 +99,44 @@ def _member(path: Path, archive: zipfile.ZipFile, name: str, limit_bytes: int) -
 
 
 def _parse_config(path: Path, text: str | bytes) -> dict[str, Any]:
+    """Parse a model's configuration; code outside of Lambda layers is refused."""
     config = json.loads(text)
     if not isinstance(config, dict):
         raise ModelError(path, "has a configuration that is not a model's")
     for node in _nodes(config):
-        if node.get("class_name") in CODE_CLASSES or node.get("function_type") == "lambda":
+        is_function = node.get("class_name") == LAMBDA_FUNCTION
+        if is_function or node.get("function_type") == "lambda":
             raise code_error(path, f"has a Lambda in it ({_name(node)})")
     return config
 
 
 def _nodes(config: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield every JSON object of a configuration, in its order."""
+    """Yield every JSON object of a configuration, in its order, but nothing inside of a Lambda."""
     waiting: list[Any] = [config]
     while waiting:
         node = waiting.pop()
         if isinstance(node, dict):
             yield node
-            waiting.extend(reversed(node.values()))
+            waiting.extend(reversed(node.values()) if node.get("class_name") != LAMBDA else ())
         elif isinstance(node, list):
             waiting.extend(reversed(node))
+
+
+def _lambdas(config: dict[str, Any]) -> tuple[str, ...]:
+    return tuple(_name(node) for node in _nodes(config) if node.get("class_name") == LAMBDA)
+
+
+def _gathers(config: dict[str, Any]) -> tuple[tuple[int, ...], ...]:
+    """Return the constant positions that `tf.gather` layers pick, in the layers' order."""
+    found = []
+    for node in _nodes(config):
+        options = node.get("config")
+        if isinstance(options, dict) and str(options.get("function", "")).endswith("gather"):
+            calls = _nodes({"calls": node.get("inbound_nodes")})
+            picked = next((call["indices"] for call in calls if "indices" in call), None)
+            if isinstance(picked, list) and all(isinstance(index, int) for index in picked):
+                found.append((_by_number(_name(node)), tuple(picked)))
+    return tuple(picked for _, picked in sorted(found))
 
 
 def _name(node: dict[str, Any]) -> str:
@@ -168,6 +189,8 @@ def _read_hdf5(
         layers=tuple(layers),
         layer_names=frozenset(names),
         input_size=_input_size(config) if config else None,
+        lambdas=_lambdas(config) if config else (),
+        gathers=_gathers(config) if config else (),
     )
 
 

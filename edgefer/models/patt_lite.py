@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Self
 
@@ -20,10 +20,15 @@ from edgefer.quiet import load_keras
 if TYPE_CHECKING:
     import keras
 
+    from edgefer.models.network import Weights
+    from edgefer.training.recipes import Stage
+
 BACKBONE = ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), (512, 1), (512, 1))
 """Filters and stride of MobileNetV1's blocks 1 to 8; block 9 gives only its depthwise half."""
 
 BACKBONE_STRIDE = 16
+BACKBONE_PREFIX = "conv"
+ATTENTION_SCALE = "attention/scale"
 
 
 class Attention(StrEnum):
@@ -45,8 +50,11 @@ class PattLite:
     """One member of the PAtt-Lite family: how large its input is and how it attends."""
 
     labels: tuple[str, ...] = ALPHABETICAL_8
-    input_size: int = 112
-    attention: Attention = Attention.IDENTITY
+    input_size: int = field(default=112, metadata={"help": "In pixels."})
+    attention: Attention = field(
+        default=Attention.IDENTITY,
+        metadata={"help": "Over the batch, as the authors' code has it, none, or over patches."},
+    )
 
     def __post_init__(self) -> None:
         if self.input_size % BACKBONE_STRIDE or not 48 <= self.input_size <= 512:
@@ -97,6 +105,30 @@ class PattLite:
             licence=licence,
         )
 
+    def training_graph(self, stage: Stage) -> keras.Model:
+        """Build the network with a stage's dropouts, its backbone frozen or not."""
+        model = self.build(
+            batch_size=None,
+            spatial_dropout=stage.spatial_dropout,
+            dropout=stage.dropout,
+            classifier_dropout=stage.classifier_dropout,
+        )
+        for layer in model.layers:
+            if layer.name.startswith(BACKBONE_PREFIX):
+                layer.trainable = stage.train_backbone and not layer.name.endswith("_bn")
+        return model
+
+    def deployable(self, weights: Weights) -> tuple[PattLite, Weights]:
+        """Return what the network is at batch 1, exactly, without coupling between images.
+
+        Attention over a batch of one image is a softmax over one element, which is 1: the layer
+        gives back what it gets, and goes with its scale.
+        """
+        if self.attention is not Attention.BATCH:
+            return self, weights
+        kept = {key: values for key, values in weights.items() if key != ATTENTION_SCALE}
+        return dataclasses.replace(self, attention=Attention.IDENTITY), kept
+
     def build(
         self,
         *,
@@ -141,7 +173,10 @@ class PattLite:
             x = layers.GlobalAveragePooling1D(name="token_mean")(x)
         if classifier_dropout:
             x = layers.Dropout(classifier_dropout)(x)
-        x = layers.Dense(len(self.labels), activation="softmax", name="classification_head")(x)
+        # In whatever precision the rest computes, probabilities are float32.
+        x = layers.Dense(
+            len(self.labels), activation="softmax", dtype="float32", name="classification_head"
+        )(x)
         return Model(image, x, name="patt_lite")
 
 

@@ -8,13 +8,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from edgefer.data.labels import ALPHABETICAL_7, ALPHABETICAL_8
 from edgefer.errors import ModelError
-from edgefer.models.keras_files import FileLayer, KerasFile
+from edgefer.models import file_contract
+from edgefer.models.keras_files import FileLayer, KerasFile, code_error
 from edgefer.models.patt_lite import Attention, PattLite
 
 CLASSIFIER = "classification_head"
-ATTENTION_SCALE = "attention/scale"
 TOKEN_MEAN = "token_mean"  # noqa: S105
 
 NESTED_MODELS = {
@@ -24,20 +23,24 @@ NESTED_MODELS = {
 """Models inside the authors' model, and what our flat graph calls their layers, in order."""
 
 
+def misfit(file: KerasFile) -> str | None:
+    """Say what the file lacks to be a PAtt-Lite."""
+    return f"no layer {CLASSIFIER}" if _class_count(file) is None else None
+
+
 def network(
     path: Path, file: KerasFile, *, labels: Sequence[str] | None, input_size: int | None
 ) -> PattLite:
     """Tell from a file's layers which PAtt-Lite it holds; given options take precedence.
 
-    Raises ModelError where it is another network, or does not say what is needed.
+    Raises ModelError where it holds code, or does not say what is needed.
     """
-    size = file.input_size if input_size is None else input_size
-    if size is None:
-        raise ModelError(path, "does not say the size of its input: give it as input_size")
+    if file.lambdas:
+        raise code_error(path, f"has a Lambda in it ({file.lambdas[0]})")
     try:
         found = PattLite(
-            labels=_labels(path, _class_count(path, file), labels),
-            input_size=size,
+            labels=file_contract.labels(path, _class_count(file) or 0, labels),
+            input_size=file_contract.input_size(path, file, input_size),
             attention=_attention(file),
         )
         found.spec()
@@ -69,32 +72,9 @@ def weights(
     return placed
 
 
-def label_count_error(path: Path, classes: int, given: int) -> ModelError:
-    """Say that the labels given do not fit the classes found."""
-    return ModelError(path, f"has {classes} classes, but {given} labels were given")
-
-
-def _class_count(path: Path, file: KerasFile) -> int:
-    for layer in file.layers:
-        if layer.name == CLASSIFIER and "bias" in layer.arrays:
-            return layer.arrays["bias"].size
-    names = [layer.name for layer in file.layers]
-    raise ModelError(
-        path,
-        f"is not a PAtt-Lite: it has no layer {CLASSIFIER}, but {', '.join(names[:3])} "
-        f"({len(names)} with weights in all)",
-    )
-
-
-def _labels(path: Path, classes: int, given: Sequence[str] | None) -> tuple[str, ...]:
-    if given is not None:
-        if len(given) != classes:
-            raise label_count_error(path, classes, len(given))
-        return tuple(given)
-    for order in (ALPHABETICAL_8, ALPHABETICAL_7):
-        if len(order) == classes:
-            return order
-    raise ModelError(path, f"has {classes} classes and does not name them: give their labels")
+def _class_count(file: KerasFile) -> int | None:
+    biases = (layer.arrays.get("bias") for layer in file.layers if layer.name == CLASSIFIER)
+    return next((bias.size for bias in biases if bias is not None), None)
 
 
 def _attention(file: KerasFile) -> Attention:

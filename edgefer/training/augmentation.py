@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from edgefer.data.preprocessing import Float32Array, UInt8Array, normalise
+from edgefer.data.preprocessing import Float32Array, UInt8Array, in_colours, normalise
 from edgefer.models.spec import ModelSpec
 from edgefer.training.recipes import Augmentation
 
@@ -13,19 +13,20 @@ from edgefer.training.recipes import Augmentation
 def batch_inputs(
     images: Sequence[UInt8Array],
     spec: ModelSpec,
-    augmentation: Augmentation,
+    augmentations: Sequence[Augmentation],
     generator: np.random.Generator,
 ) -> Float32Array:
     """Return augmented network inputs, float32 (n, size, size, channels).
 
-    Rotation, zoom, shift and resizing are one bilinear warp from the source image, with
-    the pixel centres of cv2.resize; at zero ranges it equals `preprocessing.to_pixels`, up to
-    rounding. Gray images are repeated over the spec's channels.
+    `augmentations` has one for each image. Rotation, zoom, shift and resizing are one bilinear
+    warp from the source image, with the pixel centres of cv2.resize; without any it equals
+    `preprocessing.to_pixels`, up to rounding. Gray images are repeated over the spec's channels.
     """
     side = spec.input_size
     batch = np.empty((len(images), side, side, spec.channels), np.float32)
-    for row, image in enumerate(images):
-        changed = _tone(_warp(image, side, augmentation, generator), augmentation, generator)
+    for row, (image, augmentation) in enumerate(zip(images, augmentations, strict=True)):
+        warped = _warp(in_colours(image, spec), side, augmentation, generator)
+        changed = _tone(warped, augmentation, generator)
         batch[row] = changed if changed.ndim == 3 else changed[:, :, None]
     return normalise(batch, spec)
 
@@ -40,8 +41,9 @@ def _warp(
         augmentation.shift,
         augmentation.shift,
     )
-    mirrored = -1.0 if augmentation.flip and generator.random() < 0.5 else 1.0
-    cosine, sine = np.cos(angle) / (1 + zoom), np.sin(angle) / (1 + zoom)
+    mirrored = -1.0 if augmentation.flip and generator.random() < augmentation.flip else 1.0
+    scale = augmentation.magnify * (1 + zoom)
+    cosine, sine = np.cos(angle) / scale, np.sin(angle) / scale
     # From output pixel centres, relative to the middle, to source pixel centres.
     to_source = np.array([[width / side, 0], [0, height / side]]) @ np.array(
         [[mirrored * cosine, -mirrored * sine], [sine, cosine]]

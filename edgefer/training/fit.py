@@ -13,6 +13,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,11 +26,11 @@ from edgefer.data.preprocessing import Float32Array, normalise, to_pixels
 from edgefer.errors import DataError, ModelError, UsageError
 from edgefer.files import replacing, write_text
 from edgefer.models import checkpoints
-from edgefer.models.checkpoints import Checkpoint, Weights
-from edgefer.models.patt_lite import PattLite
+from edgefer.models.checkpoints import Checkpoint
+from edgefer.models.network import Network, Weights
 from edgefer.models.spec import ModelSpec
 from edgefer.training.augmentation import batch_inputs
-from edgefer.training.recipes import Recipe, Stage, learning_rate
+from edgefer.training.recipes import Recipe, Stage, Watched, learning_rate
 from edgefer.training.records import EpochRecord, Position, TrainingProgress, TrainingResult
 from edgefer.training.targets import balanced_weights, targets
 
@@ -39,13 +40,13 @@ if TYPE_CHECKING:
 STATE_FILE = "state.npz"
 BEST_FILE = "best.safetensors"
 LOG_FILE = "training.csv"
+STATE_FORMAT = 2
 SAVE_INTERVAL_S = 60.0
-BACKBONE_PREFIX = "conv"
 EVALUATION_BATCH = 64
 
 
 def fit(
-    network: PattLite,
+    network: Network,
     recipe: Recipe,
     training: LabelledFaces,
     validation: LabelledFaces,
@@ -59,10 +60,10 @@ def fit(
 ) -> TrainingResult:
     """Train `network` and keep the weights that validate best in `folder`.
 
-    `initial` gives starting weights by name, for all layers or for the backbone only;
-    `training_data` and `licence` describe the weights to who uses them. With
-    `resume` the folder's state is continued; a state of another recipe, network or dataset size
-    is a UsageError.
+    `initial` gives starting weights by name, for all layers or for some of them; what the network
+    has no place for is left out. `training_data` and `licence` describe the weights to who uses
+    them. With `resume` the folder's state is continued; a state of another recipe, network or
+    dataset size, or of another version of edgefer, is a UsageError.
     """
     spec = network.spec(training_data=training_data, licence=licence)
     run = _Run(network, recipe, training, validation, folder, spec, progress)
@@ -85,7 +86,7 @@ class _Run:
 
     def __init__(
         self,
-        network: PattLite,
+        network: Network,
         recipe: Recipe,
         training: LabelledFaces,
         validation: LabelledFaces,
@@ -109,7 +110,8 @@ class _Run:
         self.validation_pixels = np.stack([to_pixels(i, self.spec) for i in validation.images])
         self.validation_labels = targets(validation, network.labels, soft=False).argmax(axis=1)
         self.position = Position()
-        self.steps = math.ceil(len(self.images) / recipe.batch_size)
+        self.shown = len(self.images) * len(recipe.augmentations)
+        self.steps = math.ceil(self.shown / recipe.batch_size)
         self.identity = {
             "network": network.to_dict(),
             "recipe": json.loads(json.dumps(asdict(recipe))),
@@ -129,9 +131,8 @@ class _Run:
         keras.utils.set_random_seed(self.recipe.seed)
         self._build_stage()
         current = checkpoints.named_weights(self.model)
-        unknown = [key for key in initial if key not in current and key != "attention/scale"]
-        if unknown:
-            raise ModelError("initial weights", f"{unknown[0]} is not a layer of this network")
+        if initial and not any(key in current for key in initial):
+            raise ModelError("initial weights", "hold no layer of this network")
         checkpoints.set_weights(self.model, {**current, **initial}, source="initial weights")
         self._reset_average()
 
@@ -143,6 +144,11 @@ class _Run:
             with np.load(path, allow_pickle=False) as file:
                 header = json.loads(str(file["header"]))
                 arrays = {key: file[key] for key in file.files if key != "header"}
+            if header.get("format") != STATE_FORMAT:
+                raise UsageError(
+                    f"{path} was written by another version of edgefer: finish it with that one, "
+                    "choose another --output, or --force to start over"
+                )
             if header["identity"] != self.identity:
                 raise UsageError(
                     f"{path} belongs to another training (network, recipe or faces differ): "
@@ -180,15 +186,8 @@ class _Run:
         import keras
 
         stage = self.stage
-        self.model = self.network.build(
-            batch_size=None,
-            spatial_dropout=stage.spatial_dropout,
-            dropout=stage.dropout,
-            classifier_dropout=stage.classifier_dropout,
-        )
-        for layer in self.model.layers:
-            if layer.name.startswith(BACKBONE_PREFIX):
-                layer.trainable = stage.train_backbone and not layer.name.endswith("_bn")
+        with _precision(self.recipe):
+            self.model = self.network.training_graph(stage)
         self.optimizer: Any = keras.optimizers.AdamW(
             stage.learning_rate,
             weight_decay=self.recipe.weight_decay,
@@ -199,11 +198,15 @@ class _Run:
             [v for v in self.model.trainable_variables if len(v.shape) < 2 or v.shape[-1] == 1]
         )
         self.optimizer.build(self.model.trainable_variables)
-        self.average = [keras.Variable(v, trainable=False) for v in self.model.trainable_variables]
-        self.step_function = _compile_step(self.model, self.optimizer, self.average)
+        self.followed = list(self.model.trainable_variables)
+        if self.recipe.ema_statistics:
+            rest = self.model.non_trainable_variables
+            self.followed += [v for v in rest if v.name.startswith("moving_")]
+        self.average = [keras.Variable(v, trainable=False) for v in self.followed]
+        self.step_function = _compile_step(self.model, self.optimizer, self.average, self.followed)
 
     def _reset_average(self) -> None:
-        for slow, fast in zip(self.average, self.model.trainable_variables, strict=True):
+        for slow, fast in zip(self.average, self.followed, strict=True):
             slow.assign(fast)
 
     def _variables(self) -> dict[str, list[keras.Variable]]:
@@ -217,14 +220,15 @@ class _Run:
         position, started = self.position, time.monotonic()
         last_save = started
         before = position.seconds
-        for step, rows in self._batches():
+        for step, shown in self._batches():
+            rows = shown % len(self.images)
             generator = np.random.default_rng(
                 [self.recipe.seed, position.stage, position.epoch, step]
             )
             inputs = batch_inputs(
                 [self.images[row] for row in rows],
                 self.spec,
-                self.recipe.augmentation,
+                [self.recipe.augmentations[index] for index in shown // len(self.images)],
                 generator,
             )
             position.updates += 1
@@ -252,14 +256,18 @@ class _Run:
         self._close_epoch()
 
     def _batches(self) -> Iterator[tuple[int, npt.NDArray[np.int64]]]:
+        """Yield the epoch's steps from where it stands: the number, and what is shown.
+
+        Each face is shown once with each augmentation: face + augmentation × faces.
+        """
         position, size = self.position, self.recipe.batch_size
         seed = [self.recipe.seed, position.stage, position.epoch]
-        order = np.random.default_rng(seed).permutation(len(self.images))
+        order = np.random.default_rng(seed).permutation(self.shown)
         for step in range(position.step, self.steps):
             yield step, order[step * size : (step + 1) * size]
 
     def _close_epoch(self) -> None:
-        position, count = self.position, len(self.images)
+        position, count = self.position, self.shown
         model = self._averaged()
         probabilities = self._validate(model)
         truth = self.validation_labels
@@ -287,14 +295,12 @@ class _Run:
 
     def _watch(self, record: EpochRecord) -> None:
         position, stage = self.position, self.stage
-        watched = record.accuracy if stage.watch_training_accuracy else record.validation_accuracy
-        if watched > position.watched_best + stage.minimum_rise:
+        watched = _score(record, stage.stop_watches)
+        if watched > position.watched_best + stage.stop_minimum_rise:
             position.watched_best, position.watched_epoch = watched, position.epoch
-        if record.validation_accuracy > position.plateau_best + stage.minimum_rise:
-            position.plateau_best, position.plateau_epoch = (
-                record.validation_accuracy,
-                position.epoch,
-            )
+        watched = _score(record, stage.plateau_watches)
+        if watched > position.plateau_best + stage.plateau_minimum_rise:
+            position.plateau_best, position.plateau_epoch = watched, position.epoch
         elif position.epoch - position.plateau_epoch >= stage.plateau_patience:
             floor = 1e-6 / stage.learning_rate
             position.rate_scale = max(position.rate_scale * 0.1, floor)
@@ -313,7 +319,7 @@ class _Run:
             for layer in self.model.layers
             for weight in layer.weights
         }
-        for slow, fast in zip(self.average, self.model.trainable_variables, strict=True):
+        for slow, fast in zip(self.average, self.followed, strict=True):
             weights[places[id(fast)]] = np.asarray(slow.numpy())
         checkpoints.set_weights(self.inference, weights, source="training")
         return self.inference
@@ -337,7 +343,11 @@ class _Run:
         )
 
     def _save(self) -> None:
-        header = {"identity": self.identity, "position": asdict(self.position)}
+        header = {
+            "format": STATE_FORMAT,
+            "identity": self.identity,
+            "position": asdict(self.position),
+        }
         arrays = {
             f"{name}/{index}": variable.numpy()
             for name, variables in self._variables().items()
@@ -361,7 +371,7 @@ class _Run:
         epochs_left = self.stage.epochs - position.epoch + later
         steps_left = epochs_left * self.steps - position.step
         pace = (time.monotonic() - self.started) / max(self.steps_done_here, 1)
-        seen = max(min(position.step * self.recipe.batch_size, len(self.images)), 1)
+        seen = max(min(position.step * self.recipe.batch_size, self.shown), 1)
         self.progress(
             TrainingProgress(
                 stage=self.stage.name,
@@ -377,8 +387,34 @@ class _Run:
         )
 
 
+def _score(record: EpochRecord, watched: Watched) -> float:
+    """Return the watched figure of an epoch, higher being better."""
+    if watched is Watched.VALIDATION_LOSS:
+        return -record.validation_loss
+    if watched is Watched.TRAINING_ACCURACY:
+        return record.accuracy
+    return record.validation_accuracy
+
+
+@contextmanager
+def _precision(recipe: Recipe) -> Iterator[None]:
+    """Let layers that are made meanwhile compute in the recipe's precision."""
+    import keras
+
+    before = keras.config.dtype_policy()
+    if recipe.bfloat16:
+        keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
 def _compile_step(
-    model: keras.Model, optimizer: Any, average: list[keras.Variable]
+    model: keras.Model,
+    optimizer: Any,
+    average: list[keras.Variable],
+    followed: list[keras.Variable],
 ) -> Callable[..., Any]:
     import keras
     import tensorflow as tf
@@ -392,7 +428,7 @@ def _compile_step(
             losses = keras.losses.categorical_crossentropy(target, predicted)
             loss = tf.reduce_mean(losses * weight)
         optimizer.apply(tape.gradient(loss, variables), variables)
-        for slow, fast in zip(average, variables, strict=True):
+        for slow, fast in zip(average, followed, strict=True):
             slow.assign(slow * decay + fast * (1 - decay))
         return loss, predicted
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,10 +13,9 @@ from edgefer.data.faces import LabelledFaces
 from edgefer.data.protocols import Protocol
 from edgefer.data.reading import has_splits, read_faces
 from edgefer.errors import MissingExtraError, UsageError
-from edgefer.models import checkpoints
-from edgefer.models.patt_lite import Attention, PattLite
-from edgefer.training import starting_weights
-from edgefer.training.recipes import SOFT, Recipe
+from edgefer.models import checkpoints, networks
+from edgefer.models.network import Network, Weights
+from edgefer.training.recipes import Recipe
 from edgefer.training.records import TrainingProgress, TrainingResult
 
 HELD_OUT_SHARE = 0.1
@@ -25,18 +25,19 @@ HELD_OUT_SHARE = 0.1
 class TrainingJob:
     """What to train, on what, from where, and where the results go.
 
-    `backbone` is `imagenet` or an .npz of MobileNetV1 weights; `start` a checkpoint to go on
-    from instead, of any input size. `training_data` (by default the data's file name) and
-    `licence` are noted in the weights. With `force` a state in `output` is not resumed but
-    replaced.
+    `network` is a name in `networks.NETWORKS` and `options` are that network's own, with defaults
+    for what is left out. `sources` say for options of the network's `starts` where those weights
+    come from; `start` is a checkpoint to go on from instead, of any input size. `training_data`
+    (by default the data's file name) and `licence` are noted in the weights. With `force` a state
+    in `output` is not resumed but replaced.
     """
 
+    network: str
     data: Path
     output: Path
-    recipe: Recipe = SOFT
-    input_size: int = 112
-    attention: Attention = Attention.IDENTITY
-    backbone: str = starting_weights.IMAGENET
+    recipe: Recipe
+    options: Mapping[str, Any] = field(default_factory=dict)
+    sources: Mapping[str, str] = field(default_factory=dict)
     start: Path | None = None
     training_data: str | None = None
     licence: str = ""
@@ -52,15 +53,7 @@ def train(
     except ImportError as exc:
         raise MissingExtraError("training", "convert") from exc
     training, validation = training_faces(job.data, soft=job.recipe.soft_labels)
-    labels = tuple(sorted(name for name in training.class_names))
-    try:
-        network = PattLite(labels=labels, input_size=job.input_size, attention=job.attention)
-    except ValueError as exc:
-        raise UsageError(str(exc)) from exc
-    if job.start is not None:
-        initial = checkpoints.load(job.start).weights
-    else:
-        initial = starting_weights.backbone(job.backbone)
+    network, initial = _beginning(job, training.class_names)
     return fit(
         network,
         job.recipe,
@@ -73,6 +66,33 @@ def train(
         licence=job.licence,
         progress=progress,
     )
+
+
+def _beginning(job: TrainingJob, class_names: Sequence[str]) -> tuple[Network, Weights]:
+    """Configure the network and read what it starts from.
+
+    A checkpoint to go on from decides the order of the same labels, and what is no option.
+    """
+    kind = networks.kind(job.network)
+    labels = sorted(class_names)
+    if job.start is None:
+        reads = (start.read(job.sources.get(start.option, start.default)) for start in kind.starts)
+        initial = {key: values for weights in reads for key, values in weights.items()}
+        return _configured(job, {"labels": labels, **job.options}), initial
+    before = checkpoints.read(job.start)
+    if networks.name_of(before.network) != job.network:
+        raise UsageError(f"{job.start} holds a {before.spec.name}, not a {kind.title}")
+    if sorted(before.network.labels) == labels:
+        labels = list(before.network.labels)
+    options = {**before.network.to_dict(), "labels": labels, **job.options}
+    return _configured(job, options), before.weights
+
+
+def _configured(job: TrainingJob, options: Mapping[str, Any]) -> Network:
+    try:
+        return networks.create(job.network, options)
+    except ValueError as exc:
+        raise UsageError(str(exc)) from exc
 
 
 def training_faces(path: Path, *, soft: bool) -> tuple[LabelledFaces, LabelledFaces]:

@@ -1,12 +1,16 @@
 """Backbone weights to start from: ImageNet's, from Keras's download or from a file."""
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from edgefer.errors import DataError, MissingExtraError, ModelError
-from edgefer.models import checkpoints
-from edgefer.models.checkpoints import Weights
+
+if TYPE_CHECKING:
+    from edgefer.models.network import Weights
 
 IMAGENET = "imagenet"
 
@@ -44,6 +48,8 @@ def _downloaded() -> Weights:
             "ImageNet weights", "could not be downloaded; give a file with --backbone FILE.npz"
         ) from exc
     last = [layer.name for layer in model.layers].index("conv_dw_9_relu")
-    wanted = {layer.name for layer in model.layers[: last + 1]}
-    weights = checkpoints.named_weights(model)
-    return {key: value for key, value in weights.items() if key.split("/")[0] in wanted}
+    return {
+        f"{layer.name}/{weight.name}": np.asarray(weight.numpy(), np.float32)
+        for layer in model.layers[: last + 1]
+        for weight in layer.weights
+    }

@@ -1,0 +1,111 @@
+"""What a network is to the rest of edgefer: the seam behind which each of them lies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from edgefer.models.keras_files import KerasFile
+from edgefer.models.spec import ModelSpec
+from edgefer.training.recipes import Recipe, Stage
+
+if TYPE_CHECKING:
+    import keras
+
+Weights = Mapping[str, npt.NDArray[np.float32]]
+"""Arrays by `layer/variable`."""
+
+Shapes = Mapping[str, tuple[int, ...]]
+"""The arrays' shapes, likewise."""
+
+
+class Network(Protocol):
+    """One configured network: a frozen dataclass that builds its graphs.
+
+    A field whose metadata has a `help` text is an option of `edgefer train`.
+    """
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Class names in the order of the output."""
+
+    @property
+    def input_size(self) -> int:
+        """Height and width of the input in pixels."""
+
+    @property
+    def batch_coupled(self) -> bool:
+        """Whether an image's answer depends on the other images of its batch."""
+
+    def spec(self, *, training_data: str = "", licence: str = "") -> ModelSpec:
+        """Return the input contract."""
+
+    def build(self, *, batch_size: int | None = 1) -> keras.Model:
+        """Build the clean inference graph."""
+
+    def training_graph(self, stage: Stage) -> keras.Model:
+        """Build the graph that a stage trains, with layers and weights named as in `build`'s.
+
+        Its batch is free, and what the stage leaves alone is not trainable.
+        """
+
+    def deployable(self, weights: Weights) -> tuple[Network, Weights]:
+        """Return what the network is at batch 1, exactly, without coupling between images."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the configuration as JSON-ready values."""
+
+    @classmethod
+    def from_dict(cls, options: Mapping[str, Any]) -> Self:
+        """Rebuild what `to_dict` gave; ValueError where an option is unknown or does not fit."""
+
+
+class KerasImporter(Protocol):
+    """How a network is found in a Keras file: a module with these functions."""
+
+    def misfit(self, file: KerasFile) -> str | None:
+        """Say what the file lacks to be this network; None where it looks like it."""
+
+    def network(
+        self, path: Path, file: KerasFile, *, labels: Sequence[str] | None, input_size: int | None
+    ) -> Network:
+        """Tell which network of the kind a file holds; given options take precedence.
+
+        Raises ModelError where it does not fit, or does not say what is needed.
+        """
+
+    def weights(self, path: Path, file: KerasFile, shapes: Shapes) -> Weights:
+        """Bring a file's weights under the graph's names; ModelError names what has no place."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """Weights of others that a training can start from, as an option of `edgefer train`.
+
+    `read` takes what the user gives, or `default`.
+    """
+
+    option: str
+    metavar: str
+    help: str
+    default: str
+    read: Callable[[str], Weights]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """A kind of network: all that the commands know of it.
+
+    `recipes` has the default one first.
+    """
+
+    title: str
+    network: type[Network]
+    importer: KerasImporter
+    recipes: tuple[Recipe, ...]
+    starts: tuple[Start, ...] = ()
