@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from edgefer.data.preprocessing import normalise, to_pixels
 from edgefer.evaluation import runner
 from edgefer.evaluation.scoring import EvaluatedModel
 from edgefer.models import checkpoints
-from edgefer.models.patt_lite import PattLite
+from edgefer.models.patt_lite import ATTENTION_SCALE, Attention, PattLite
 
 QUADRANT = ("--labels", "anger,happiness,neutral,surprise", "--mean", "127.5", "--std", "127.5")
 PRECISIONS = ("float32", "float16", "dynamic", "int16x8", "int8")
@@ -217,6 +218,28 @@ def test_inspect_reports_batch_coupling_of_a_free_batch(
     ended = edgefer("inspect", quadrant_tflites["free_batch"], *QUADRANT, "--json")
     assert ended.code == 0, ended.err
     assert json.loads(ended.out)["coupling"]["coupled"] is False
+
+
+@pytest.mark.slow
+def test_inspect_tells_what_a_coupled_checkpoint_owes_to_the_batch(tmp_path: Path) -> None:
+    """Attention across the batch mixes faces; alone it is nothing, as `evaluate` measures."""
+    bundled = checkpoints.load(BUNDLED_MODEL)
+    plain = replace(bundled, network=PattLite(input_size=48), spec=PattLite(input_size=48).spec())
+    network = PattLite(input_size=48, attention=Attention.BATCH)
+    scale = {ATTENTION_SCALE: np.asarray(0.05, np.float32)}
+    coupled = replace(plain, network=network, weights={**plain.weights, **scale})
+    for name, checkpoint in (("plain", plain), ("coupled", coupled)):
+        checkpoints.save(tmp_path / f"{name}.safetensors", checkpoint)
+    ended = edgefer("inspect", "coupled.safetensors", "--json", cwd=tmp_path)
+    assert ended.code == 0, ended.err
+    found = json.loads(ended.out)
+    assert found["coupling"]["coupled"] is True
+    evaluated = edgefer("evaluate", "plain.safetensors", "--json", cwd=tmp_path)
+    (model,) = json.loads(evaluated.out)["models"]
+    accuracy = found["batch_accuracy"]
+    assert accuracy["alone"] == pytest.approx(model["metrics"]["accuracy"]["value"])
+    assert accuracy["in_batches"] < accuracy["alone"] - 0.05
+    assert (accuracy["faces"], accuracy["batch_size"]) == (1200, 64)
 
 
 @pytest.fixture(scope="module")
