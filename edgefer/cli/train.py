@@ -23,9 +23,9 @@ from edgefer.training.records import TrainingProgress, TrainingResult
 
 HELP = """Train {title} on labelled faces and keep the weights that validate best.
 
-The recipe `soft` learns from the crowd's votes where the dataset has them; `authors` is the
-{title} authors' own. A killed training goes on exactly where it was when the same command is
-given again.
+The recipe `soft` learns from the crowd's votes where the dataset has them, `authors` is that of
+the network's own authors. A killed training goes on exactly where it was when the same command
+is given again.
 """
 
 

@@ -22,7 +22,7 @@ from edgefer.errors import MissingExtraError, ModelError, UsageError
 from edgefer.files import replacing
 from edgefer.models import file_contract, keras_files, networks
 from edgefer.models.keras_files import KerasFile
-from edgefer.models.network import Kind, Network, Shapes, Weights
+from edgefer.models.network import KerasImporter, Network, Shapes, Weights
 from edgefer.models.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -167,7 +167,7 @@ def read(
         shapes = expected_shapes(checkpoint.network.build())
     else:
         file = keras_files.read(path)
-        importer = _kind_of(path, file).importer
+        importer = _importer_of(path, file)
         network = importer.network(path, file, labels=labels, input_size=input_size)
         shapes = expected_shapes(network.build())
         checkpoint = Checkpoint(
@@ -187,13 +187,15 @@ def deployable(checkpoint: Checkpoint) -> Checkpoint:
     return dataclasses.replace(checkpoint, network=network, weights=weights)
 
 
-def _kind_of(path: Path, file: KerasFile) -> Kind:
+def _importer_of(path: Path, file: KerasFile) -> KerasImporter:
     """Tell which network a Keras file holds; ModelError that says why it is none of them."""
     reasons = []
     for kind in networks.NETWORKS.values():
+        if kind.importer is None:
+            continue
         reason = kind.importer.misfit(file)
         if reason is None:
-            return kind
+            return kind.importer
         reasons.append(f"{kind.title} ({reason})")
     names = [layer.name for layer in file.layers]
     raise ModelError(

@@ -7,14 +7,14 @@ authors' code (repository AE-1129/LANMSFF) differ, this follows the code.
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from edgefer.data.labels import ALPHABETICAL_8
+from edgefer.models.configured import Configured
 from edgefer.models.folded_layers import Matrix, folded_layers
 from edgefer.models.spec import ColourOrder, ModelSpec
 from edgefer.quiet import load_keras
@@ -22,7 +22,6 @@ from edgefer.quiet import load_keras
 if TYPE_CHECKING:
     import keras
 
-    from edgefer.models.network import Weights
     from edgefer.training.recipes import Stage
 
 WIDTHS = (66, 72, 78, 84)
@@ -44,13 +43,15 @@ Shuffle = tuple[int, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Lanmsff:
+class Lanmsff(Configured):
     """One LANMSFF: what it looks at, and how it shuffles channels.
 
     With RGB input the gray image that the network was designed for is made inside of it.
     `shuffles` are the orders in which blocks 2 and 4 read the channels before them; None is the
     regular shuffle of two groups. The authors' code of 2024 drew them at random.
     """
+
+    title = "LANMSFF"
 
     labels: tuple[str, ...] = ALPHABETICAL_8
     input_size: int = field(default=64, metadata={"help": "In pixels."})
@@ -66,36 +67,11 @@ class Lanmsff:
             if sorted(shuffle) != list(range(width)):
                 raise ValueError(f"a shuffle is not an order of {width} channels")
 
-    @property
-    def batch_coupled(self) -> bool:
-        """Whether an image's answer depends on the other images of its batch: never."""
-        return False
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the configuration as JSON-ready values."""
-        shuffles = None if self.shuffles is None else [list(order) for order in self.shuffles]
-        return {**dataclasses.asdict(self), "labels": list(self.labels), "shuffles": shuffles}
-
-    @classmethod
-    def from_dict(cls, options: Mapping[str, Any]) -> Self:
-        """Rebuild what `to_dict` gave; ValueError where an option is unknown or does not fit."""
-        unknown = set(options) - {field.name for field in dataclasses.fields(cls)}
-        if unknown:
-            raise ValueError(f"LANMSFF has no option {', '.join(sorted(unknown))}")
-        given = dict(options)
-        if "labels" in given:
-            given["labels"] = tuple(str(label) for label in given["labels"])
-        if "colour_order" in given:
-            given["colour_order"] = ColourOrder(given["colour_order"])
-        if given.get("shuffles") is not None:
-            given["shuffles"] = tuple(tuple(order) for order in given["shuffles"])
-        return cls(**given)
-
     def spec(self, *, training_data: str = "", licence: str = "") -> ModelSpec:
         """Return the input contract: pixels of 0…255 as they are, as the authors feed them."""
         channels = 3 if self.colour_order is ColourOrder.RGB else 1
         return ModelSpec(
-            name="LANMSFF",
+            name=self.title,
             labels=self.labels,
             input_size=self.input_size,
             channels=channels,
@@ -118,10 +94,6 @@ class Lanmsff:
     def training_graph(self, stage: Stage) -> keras.Model:
         """Build the same network as a processor trains it fastest, with a stage's dropout."""
         return _Graph(self, vector=VECTOR, dropout=stage.dropout).build(None)
-
-    def deployable(self, weights: Weights) -> tuple[Lanmsff, Weights]:
-        """Return the network as it is, which couples no images."""
-        return self, weights
 
 
 def regular_shuffle(channels: int) -> Shuffle:

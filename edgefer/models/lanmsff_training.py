@@ -63,7 +63,6 @@ SOFT = Recipe(
 )
 
 KIND = Kind(
-    title="LANMSFF",
     network=Lanmsff,
     importer=lanmsff_import,
     recipes=(SOFT, AUTHORS),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -27,8 +27,12 @@ Shapes = Mapping[str, tuple[int, ...]]
 class Network(Protocol):
     """One configured network: a frozen dataclass that builds its graphs.
 
-    A field whose metadata has a `help` text is an option of `edgefer train`.
+    A field whose metadata has a `help` text is an option of `edgefer train`. `Configured` has
+    what most of them have in common.
     """
+
+    title: ClassVar[str]
+    """The name as its authors write it."""
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -101,11 +105,15 @@ class Start:
 class Kind:
     """A kind of network: all that the commands know of it.
 
-    `recipes` has the default one first.
+    `recipes` has the default one first. `importer` reads Keras files of others.
     """
 
-    title: str
     network: type[Network]
-    importer: KerasImporter
     recipes: tuple[Recipe, ...]
+    importer: KerasImporter | None = None
     starts: tuple[Start, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """The network's name as its authors write it."""
+        return self.network.title

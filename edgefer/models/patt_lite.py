@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from edgefer.data.labels import ALPHABETICAL_8
+from edgefer.models.configured import Configured
 from edgefer.models.spec import ModelSpec
 from edgefer.quiet import load_keras
 
@@ -46,8 +46,10 @@ class Attention(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PattLite:
+class PattLite(Configured):
     """One member of the PAtt-Lite family: how large its input is and how it attends."""
+
+    title = "PAtt-Lite"
 
     labels: tuple[str, ...] = ALPHABETICAL_8
     input_size: int = field(default=112, metadata={"help": "In pixels."})
@@ -76,27 +78,10 @@ class PattLite:
         """Whether an image's answer depends on the other images of its batch."""
         return self.attention is Attention.BATCH
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the configuration as JSON-ready values."""
-        return {**dataclasses.asdict(self), "labels": list(self.labels)}
-
-    @classmethod
-    def from_dict(cls, options: Mapping[str, Any]) -> Self:
-        """Rebuild what `to_dict` gave; ValueError where an option is unknown or does not fit."""
-        unknown = set(options) - {field.name for field in dataclasses.fields(cls)}
-        if unknown:
-            raise ValueError(f"PAtt-Lite has no option {', '.join(sorted(unknown))}")
-        given = dict(options)
-        if "labels" in given:
-            given["labels"] = tuple(str(label) for label in given["labels"])
-        if "attention" in given:
-            given["attention"] = Attention(given["attention"])
-        return cls(**given)
-
     def spec(self, *, training_data: str = "", licence: str = "") -> ModelSpec:
         """Return the input contract: RGB of -1…1, as MobileNet's preprocessing gives it."""
         return ModelSpec(
-            name="PAtt-Lite",
+            name=self.title,
             labels=self.labels,
             input_size=self.input_size,
             description="Facial expression of one cropped face (arXiv 2306.09626)",

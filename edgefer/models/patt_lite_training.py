@@ -67,7 +67,6 @@ SOFT = Recipe(
 )
 
 KIND = Kind(
-    title="PAtt-Lite",
     network=PattLite,
     importer=patt_lite_import,
     recipes=(SOFT, AUTHORS),
