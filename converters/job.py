@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgefer import calibration_data, metadata, outputs, runtime
-from edgefer.converters import conversion, float_model
+from edgefer.converters import conversion, exported_program, float_model, pytorch
 from edgefer.converters.conversion import ConvertedModel
 from edgefer.converters.recipes import FLOAT32, Precision, QuantizationRecipe
 from edgefer.data.disjoint import require_disjoint
@@ -16,13 +16,15 @@ from edgefer.evaluation.inference import inputs_of
 from edgefer.evaluation.result import EvaluationResult
 from edgefer.evaluation.runner import evaluate
 from edgefer.evaluation.scoring import EvaluatedModel
-from edgefer.models import batch_coupling, checkpoints
+from edgefer.models import batch_coupling, bundled, checkpoints
 from edgefer.models.batch_coupling import BatchCoupling
 from edgefer.models.contract import StatedContract, complete
 from edgefer.models.spec import ModelSpec
 
-BUNDLED_MODEL = Path(checkpoints.__file__).parent / "weights" / "patt-lite.safetensors"
 COUPLING_FACES = 16
+SOFTMAX_NOTE = (
+    "the model's scores were no probabilities: a softmax was added, the order is the same"
+)
 
 Progress = Callable[[str, int, int], None]
 """Called with (what is being done, steps done, steps in all)."""
@@ -48,7 +50,7 @@ class ConversionJob:
     @property
     def source(self) -> Path:
         """The model's path, the bundled one's where none was given."""
-        return self.model or BUNDLED_MODEL
+        return self.model or bundled.models()[bundled.DEFAULT]
 
     def path_of(self, recipe: QuantizationRecipe) -> Path:
         """Return where the .tflite goes: named after the model and the precision."""
@@ -59,11 +61,15 @@ class ConversionJob:
 
 @dataclass(frozen=True, kw_only=True)
 class FloatModel:
-    """What every precision is made from; `coupling` is None where a file has no batch to share."""
+    """What every precision is made from; `coupling` is None where a file has no batch to share.
+
+    `notes` say what was done to the model on the way, for its owner to know.
+    """
 
     tflite: bytes
     spec: ModelSpec
     coupling: BatchCoupling | None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +122,7 @@ def deliver(job: ConversionJob, *, progress: Progress | None = None) -> Delivery
 
 
 def open_float(source: Path, stated: StatedContract) -> FloatModel:
-    """Make the float .tflite, batch fixed to 1, of a checkpoint, a SavedModel or a .tflite.
+    """Make the float .tflite, batch fixed to 1, of whatever kind of model `source` is.
 
     Batch coupling is measured on the network as it was trained; what is converted is its equal
     for a batch of one.
@@ -125,13 +131,9 @@ def open_float(source: Path, stated: StatedContract) -> FloatModel:
         return _described(source, float_model.from_saved_model(source), stated)
     if source.suffix.lower() == ".tflite":
         return _described(source, conversion.read_float_tflite(source), stated)
-    checkpoint = checkpoints.read(
-        source,
-        labels=stated.labels,
-        input_size=stated.input_size,
-        mean=stated.mean,
-        std=stated.std,
-    )
+    if source.suffix.lower() == pytorch.SUFFIX:
+        return _from_pytorch(source, stated)
+    checkpoint = checkpoints.read_stated(source, stated)
     faces = calibration_data.calibration_faces().spread(COUPLING_FACES)
     coupling = batch_coupling.of_keras(
         checkpoint.build(batch_size=None), inputs_of(faces.images, checkpoint.spec)
@@ -142,6 +144,16 @@ def open_float(source: Path, stated: StatedContract) -> FloatModel:
         spec=deployed.spec,
         coupling=coupling,
     )
+
+
+def _from_pytorch(source: Path, stated: StatedContract) -> FloatModel:
+    """Convert an exported program; its contract is checked before the minute that may take."""
+    program = exported_program.read(source)
+    shape, classes = program.input_shape, program.classes
+    spec = complete(source, None, stated, input_shape=shape, classes=classes)
+    converted = pytorch.from_exported_program(program, source=source)
+    notes = (SOFTMAX_NOTE,) if converted.added_softmax else ()
+    return FloatModel(tflite=converted.tflite, spec=spec, coupling=None, notes=notes)
 
 
 def _described(source: Path, tflite: bytes, stated: StatedContract) -> FloatModel:

@@ -128,9 +128,9 @@ def _only(quantization: Quantization) -> tuple[float, int]:
 
 
 def _check_weights(content: Graph, layers: list[WeightedLayer], recipe: QuantizationRecipe) -> None:
-    layer_count = sum(operator.kind in CHANNEL_AXES for operator in content.operators)
-    if layer_count != len(layers) and recipe.precision is not Precision.FLOAT32:
-        raise ValueError(f"{layer_count - len(layers)} of its layers have no constant weights")
+    without = _layers_without_weights(content)
+    if without and recipe.precision is not Precision.FLOAT32:
+        raise ValueError(f"{without} of its layers have no constant weights")
     wanted = WEIGHT_TYPES[recipe.precision]
     for layer in layers:
         if recipe.head_in_float and layer.operator.kind in HEAD_KINDS and layer.weights.is_float:
@@ -140,6 +140,20 @@ def _check_weights(content: Graph, layers: list[WeightedLayer], recipe: Quantiza
             raise ValueError(f"{name} has {layer.weights.dtype} weights, not {wanted}")
         if wanted == "int8" and not _is_per_channel(layer):
             raise ValueError(f"{name} does not have a scale for each channel")
+
+
+def _layers_without_weights(content: Graph) -> int:
+    """Count layers whose weights the file lacks; those of an attention are computed, and lack none.
+
+    A dense layer is also how the product of two activations is written, keys by queries.
+    """
+    computed = {index for operator in content.operators for index in operator.outputs}
+    return sum(
+        operator.kind in CHANNEL_AXES
+        and operator.inputs[1] not in computed
+        and content.tensors[operator.inputs[1]].data is None
+        for operator in content.operators
+    )
 
 
 def _is_per_channel(layer: WeightedLayer) -> bool:

@@ -129,13 +129,7 @@ def _coupling_of_tflite(
 def _inspect_checkpoint(
     path: Path, stated: StatedContract, faces: LabelledFaces, progress: Progress | None
 ) -> Inspection:
-    checkpoint = checkpoints.read(
-        path,
-        labels=stated.labels,
-        input_size=stated.input_size,
-        mean=stated.mean,
-        std=stated.std,
-    )
+    checkpoint = checkpoints.read_stated(path, stated)
     model = checkpoint.build(batch_size=None)
     spec = checkpoint.spec
     coupling = batch_coupling.of_keras(model, inputs_of(faces.spread(COUPLING_FACES).images, spec))

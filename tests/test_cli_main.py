@@ -419,3 +419,10 @@ def test_bash_completes_a_commands_own_arguments() -> None:
     words = {"COMP_WORDS": "edgefer completion z", "COMP_CWORD": "2"}
     result = run(_EDGEFER_COMPLETE="bash_complete", **words)
     assert (result.returncode, result.stdout) == (0, "plain,zsh\n")
+
+
+def test_completion_offers_files_and_the_models_that_edgefer_brings() -> None:
+    for begun, offered in (("la", ["file,la", "plain,lanmsff"]), ("", ["file,"])):
+        words = {"COMP_WORDS": f"edgefer convert {begun}", "COMP_CWORD": "2"}
+        result = run(_EDGEFER_COMPLETE="bash_complete", **words)
+        assert result.stdout.split() == offered

@@ -20,15 +20,15 @@ import pytest
 from commands import Ended, edgefer
 
 from edgefer import calibration_data, metadata, runtime
-from edgefer.converters.job import BUNDLED_MODEL
 from edgefer.data.faces import LabelledFaces
 from edgefer.data.preprocessing import normalise, to_pixels
 from edgefer.evaluation import runner
 from edgefer.evaluation.scoring import EvaluatedModel
-from edgefer.models import checkpoints
+from edgefer.models import bundled, checkpoints
 from edgefer.models.patt_lite import ATTENTION_SCALE, Attention, PattLite
 
 QUADRANT = ("--labels", "anger,happiness,neutral,surprise", "--mean", "127.5", "--std", "127.5")
+BUNDLED_MODEL = bundled.models()[bundled.DEFAULT]
 PRECISIONS = ("float32", "float16", "dynamic", "int16x8", "int8")
 
 
@@ -218,6 +218,18 @@ def test_inspect_reports_batch_coupling_of_a_free_batch(
     ended = edgefer("inspect", quadrant_tflites["free_batch"], *QUADRANT, "--json")
     assert ended.code == 0, ended.err
     assert json.loads(ended.out)["coupling"]["coupled"] is False
+
+
+@pytest.mark.parametrize("name", ["patt-lite", "lanmsff"])
+def test_a_model_that_edgefer_brings_is_called_by_its_name(name: str, tmp_path: Path) -> None:
+    ended = edgefer("inspect", name, "--json", cwd=tmp_path)
+    assert ended.code == 0, ended.err
+    found = json.loads(ended.out)
+    assert found["kind"] == f"checkpoint of {name}"
+    assert found["coupling"]["coupled"] is False
+    assert "FER2013" in found["spec"]["training_data"]
+    (tmp_path / name).write_bytes(b"a file of that name comes first")
+    assert errors(edgefer("inspect", name, cwd=tmp_path))[0].startswith(f"edgefer: error: {name}:")
 
 
 @pytest.mark.slow

@@ -19,13 +19,12 @@ import numpy.typing as npt
 
 from edgefer import calibration_data
 from edgefer.converters import conversion, float_model, recipes
-from edgefer.converters.job import BUNDLED_MODEL
 from edgefer.data.faces import LabelledFaces
 from edgefer.data.reading import read_faces
 from edgefer.evaluation.inference import inputs_of
 from edgefer.evaluation.runner import evaluate
 from edgefer.evaluation.scoring import EvaluatedModel
-from edgefer.models import checkpoints
+from edgefer.models import bundled, checkpoints
 from edgefer.models.checkpoints import Checkpoint
 from edgefer.quiet import quiet
 from edgefer.report import evaluation as report
@@ -111,4 +110,5 @@ def main(data: Path, source: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]) if len(sys.argv) > 2 else BUNDLED_MODEL)
+    default = bundled.models()[bundled.DEFAULT]
+    main(Path(sys.argv[1]), Path(sys.argv[2]) if len(sys.argv) > 2 else default)

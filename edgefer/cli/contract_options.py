@@ -1,9 +1,14 @@
 """Options that say of a model what its file does not."""
 
+import functools
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
+
+from edgefer.models import spec_file
+from edgefer.models.contract import StatedContract
 
 
 class CommaSeparated(click.ParamType[tuple[str, ...] | tuple[float, ...]]):
@@ -32,7 +37,28 @@ class CommaSeparated(click.ParamType[tuple[str, ...] | tuple[float, ...]]):
 
 
 def contract_options(function: Callable[..., None]) -> Callable[..., None]:
-    """Add --labels, --mean, --std and --input-size, for files that do not describe themselves."""
+    """Add the options for files that do not describe themselves, passed on as `stated`."""
+
+    @functools.wraps(function)
+    def command(
+        *,
+        labels: tuple[str, ...] | None,
+        mean: tuple[float, ...] | None,
+        std: tuple[float, ...] | None,
+        input_size: int | None,
+        spec: Path | None,
+        **others: Any,
+    ) -> None:
+        stated = StatedContract(
+            labels=labels,
+            mean=mean,
+            std=std,
+            input_size=input_size,
+            spec=None if spec is None else spec_file.read(spec),
+        )
+        function(stated=stated, **others)
+
+    decorated: Callable[..., None] = command
     for option in reversed(
         (
             click.option(
@@ -55,7 +81,12 @@ def contract_options(function: Callable[..., None]) -> Callable[..., None]:
                 type=click.IntRange(8, 4096),
                 help="Height and width in pixels, for a weights file, which does not hold them.",
             ),
+            click.option(
+                "--spec",
+                type=click.Path(path_type=Path),
+                help="A file that says all of this and more; docs/pytorch.md describes it.",
+            ),
         )
     ):
-        function = option(function)
-    return function
+        decorated = option(decorated)
+    return decorated

@@ -8,7 +8,7 @@ import click
 from edgefer.cli import console
 from edgefer.cli.contract_options import contract_options
 from edgefer.cli.data_options import DATASETS, evaluation_faces, evaluation_options
-from edgefer.cli.options import debug_option, force_option, json_option, output_option
+from edgefer.cli.options import ModelPath, debug_option, force_option, json_option, output_option
 from edgefer.cli.text import examples
 from edgefer.converters.job import ConversionJob, Delivery, deliver
 from edgefer.converters.recipes import PRESETS, IoType, Precision, QuantizationRecipe
@@ -28,14 +28,16 @@ IO_TYPE = click.Choice([kind.value for kind in IoType])
 @click.command(
     epilog=examples(
         "edgefer convert --int8                       # the bundled PAtt-Lite",
+        "edgefer convert lanmsff --int8",
         "edgefer convert best.safetensors --int8 --float16",
         "edgefer convert their-model.h5 --int8 --input-type uint8 --output-type float32",
         "edgefer convert float.tflite --int8 --labels angry,happy,sad --mean 127.5 --std 127.5",
+        "edgefer convert model.pt2 --int8 --spec model.toml",
         "edgefer convert best.safetensors --int8 --calibration my-faces/train \\",
         "    --data my-faces/test --max-drop 0.5",
     )
 )
-@click.argument("model", required=False, type=click.Path(path_type=Path))
+@click.argument("model", required=False, type=ModelPath())
 @click.option("--int8", is_flag=True, help="Weights and activations in 8 bits.")
 @click.option("--int16x8", is_flag=True, help="Weights in 8 bits, activations in 16.")
 @click.option("--dynamic", is_flag=True, help="Weights in 8 bits, activations as floats.")
@@ -86,20 +88,17 @@ def command(
     is_evaluated: bool,
     max_drop: float | None,
     min_accuracy: float | None,
-    labels: tuple[str, ...] | None,
-    mean: tuple[float, ...] | None,
-    std: tuple[float, ...] | None,
-    input_size: int | None,
+    stated: StatedContract,
     output: Path,
     as_json: bool,
     force: bool,
 ) -> None:
     """Convert MODEL to .tflite, verify it, and measure what that cost in accuracy.
 
-    MODEL is a checkpoint (.safetensors, .keras, .h5, .weights.h5), a SavedModel, or a float
-    .tflite from any tool; without it, the PAtt-Lite that edgefer brings. Several precisions at
-    once make several files and one table. Beside each NAME-PRECISION.tflite are its figures as
-    .json and .html.
+    MODEL is a checkpoint (.safetensors, .keras, .h5, .weights.h5), a SavedModel, a PyTorch
+    program (.pt2), a float .tflite from any tool, or a network that edgefer brings, patt-lite or
+    lanmsff; without it, patt-lite. Several precisions at once make several files and one table.
+    Beside each NAME-PRECISION.tflite are its figures as .json and .html.
     """
     wanted = {
         Precision.FLOAT32: float32,
@@ -120,7 +119,7 @@ def command(
             for precision in chosen
         ),
         output=output,
-        stated=StatedContract(labels=labels, mean=mean, std=std, input_size=input_size),
+        stated=stated,
         calibration=None if calibration is None else read_calibration(calibration),
         evaluation=evaluation_faces(data, split, protocol) if is_evaluated else None,
         is_evaluated=is_evaluated,

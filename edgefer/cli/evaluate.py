@@ -8,7 +8,7 @@ from edgefer import files, outputs
 from edgefer.cli import console
 from edgefer.cli.contract_options import contract_options
 from edgefer.cli.data_options import evaluation_faces, evaluation_options
-from edgefer.cli.options import debug_option, force_option, json_option
+from edgefer.cli.options import ModelPath, debug_option, force_option, json_option
 from edgefer.cli.text import examples
 from edgefer.evaluation import contact_sheet
 from edgefer.evaluation.opening import open_evaluated
@@ -28,7 +28,7 @@ from edgefer.report.page import Page, render
         "edgefer evaluate foreign.tflite --labels angry,happy,sad --mean 127.5 --std 127.5",
     )
 )
-@click.argument("models", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("models", nargs=-1, required=True, type=ModelPath())
 @evaluation_options
 @contract_options
 @click.option("--max-drop", type=float, metavar="POINTS", help="Exit with 3 if a model loses more.")
@@ -59,10 +59,7 @@ def command(
     data: Path | None,
     split: str | None,
     protocol: str,
-    labels: tuple[str, ...] | None,
-    mean: tuple[float, ...] | None,
-    std: tuple[float, ...] | None,
-    input_size: int | None,
+    stated: StatedContract,
     max_drop: float | None,
     min_accuracy: float | None,
     workers: int | None,
@@ -73,13 +70,13 @@ def command(
 ) -> None:
     """Measure MODELS on labelled faces, each face alone, and compare them with the first.
 
-    A model is a .tflite or a checkpoint. Classes are matched by name. Without --data the faces
-    are the 1,200 of FER+'s test split that edgefer brings.
+    A model is a .tflite, a checkpoint, or patt-lite or lanmsff, which edgefer brings. Classes are
+    matched by name. Without --data the faces are the 1,200 of FER+'s test split that edgefer
+    brings.
     """
     outputs.require_writable([path for path in (sheet, page) if path], force=force)
     faces = evaluation_faces(data, split, protocol)
-    contract = StatedContract(labels=labels, mean=mean, std=std, input_size=input_size)
-    opened = [open_evaluated(path, contract) for path in models]
+    opened = [open_evaluated(path, stated) for path in models]
     with console.progress_bar("Evaluating") as progress:
         result = evaluate(opened, faces, workers=workers, progress=progress)
     if sheet is not None:

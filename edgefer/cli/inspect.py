@@ -9,7 +9,7 @@ import click
 from edgefer import calibration_data
 from edgefer.cli import console
 from edgefer.cli.contract_options import contract_options
-from edgefer.cli.options import debug_option, json_option
+from edgefer.cli.options import ModelPath, debug_option, json_option
 from edgefer.cli.text import examples, one_line
 from edgefer.inspection import Inspection, TensorFacts, inspect
 from edgefer.models.contract import StatedContract
@@ -25,17 +25,14 @@ SCHEMA_VERSION = 1
         "edgefer inspect foreign.tflite --json",
     )
 )
-@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("model", type=ModelPath())
 @contract_options
 @json_option
 @debug_option
 def command(
     *,
     model: Path,
-    labels: tuple[str, ...] | None,
-    mean: tuple[float, ...] | None,
-    std: tuple[float, ...] | None,
-    input_size: int | None,
+    stated: StatedContract,
     as_json: bool,
 ) -> None:
     """Show what is in MODEL, a .tflite or a checkpoint.
@@ -46,7 +43,7 @@ def command(
     with console.progress_bar("Inspecting") as progress:
         result = inspect(
             model,
-            StatedContract(labels=labels, mean=mean, std=std, input_size=input_size),
+            stated,
             calibration_data.evaluation_faces(),
             progress=progress,
         )

@@ -1,8 +1,33 @@
 """Options that several commands share."""
 
 from pathlib import Path
+from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
+
+from edgefer.models import bundled
+
+
+class ModelPath(click.Path):
+    """A model file, or the name of a model that edgefer brings; a file of that name wins."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path that is meant."""
+        path = Path(super().convert(value, param, ctx))
+        return path if path.exists() else bundled.models().get(str(value), path)
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Offer files, and a name once it is begun: bash shows no files beside names."""
+        names = [name for name in bundled.models() if incomplete and name.startswith(incomplete)]
+        files = super().shell_complete(ctx, param, incomplete)
+        return [*files, *map(CompletionItem, names)]
+
 
 json_option = click.option(
     "--json",

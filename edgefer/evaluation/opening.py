@@ -14,13 +14,7 @@ def open_evaluated(path: Path, stated: StatedContract) -> EvaluatedModel:
     Raises ModelError where the file is unusable, UsageError where its contract stays incomplete.
     """
     if path.suffix.lower() != ".tflite":
-        checkpoint = checkpoints.read(
-            path,
-            labels=stated.labels,
-            input_size=stated.input_size,
-            mean=stated.mean,
-            std=stated.std,
-        )
+        checkpoint = checkpoints.read_stated(path, stated)
         return EvaluatedModel.from_checkpoint(checkpoint, name=path.name)
     model = runtime.open_model(path)
     spec = complete(

@@ -21,6 +21,7 @@ import numpy.typing as npt
 from edgefer.errors import MissingExtraError, ModelError, UsageError
 from edgefer.files import replacing
 from edgefer.models import file_contract, keras_files, networks
+from edgefer.models.contract import StatedContract
 from edgefer.models.keras_files import KerasFile
 from edgefer.models.network import KerasImporter, Network, Shapes, Weights
 from edgefer.models.spec import ModelSpec
@@ -177,6 +178,19 @@ def read(
         )
     check_weights(shapes, checkpoint.weights, source=path)
     return _with_normalisation(checkpoint, path, mean, std)
+
+
+def read_stated(path: Path, stated: StatedContract) -> Checkpoint:
+    """Read a checkpoint about which the user says something; UsageError for a spec file."""
+    if stated.spec is not None:
+        raise UsageError(f"--spec is for models that do not describe themselves; {path} does")
+    return read(
+        path,
+        labels=stated.labels,
+        input_size=stated.input_size,
+        mean=stated.mean,
+        std=stated.std,
+    )
 
 
 def deployable(checkpoint: Checkpoint) -> Checkpoint:

@@ -13,13 +13,15 @@ class StatedContract:
     """What the user says about a model; None leaves it to the file.
 
     `mean` and `std` are one value for all channels, or one for each. `input_size` is for weights
-    files, which do not hold it.
+    files, which do not hold it. `spec` is a whole description, from a spec file; single values
+    go before its own.
     """
 
     labels: tuple[str, ...] | None = None
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     input_size: int | None = None
+    spec: ModelSpec | None = None
 
 
 def complete(
@@ -38,6 +40,9 @@ def complete(
     height, width, channels = input_shape[1:]
     if height != width or channels not in (1, 3):
         raise ModelError(path, f"has an input of {height}x{width}x{channels}, not a square image")
+    if stated.spec is not None:
+        _require_fit(path, stated.spec, height, channels)
+        known = stated.spec
     labels = stated.labels or (known.labels if known else None)
     mean = _each(stated.mean, channels) or (known.mean if known else None)
     std = _each(stated.std, channels) or (known.std if known else None)
@@ -60,6 +65,15 @@ def complete(
         )
     except ValueError as exc:
         raise ModelError(path, str(exc)) from exc
+
+
+def _require_fit(path: Path, spec: ModelSpec, side: int, channels: int) -> None:
+    if (spec.input_size, spec.channels) != (side, channels):
+        raise ModelError(
+            path,
+            f"takes {side}x{side} pixels of {channels} channels, but its spec file says "
+            f"{spec.input_size}x{spec.input_size} of {spec.channels}",
+        )
 
 
 def _each(values: tuple[float, ...] | None, channels: int) -> tuple[float, ...] | None:

@@ -1,154 +1,153 @@
-"""Arrays out of torch's state dicts (`.pth`, `.pt`), without torch and without executing pickles.
+"""Torch's checkpoints (`.pth`, `.pt`) read without torch, and without executing their pickles.
 
-torch.save writes a zip since version 1.6: a pickle `data.pkl` that describes the tensors, and a
-file for each storage. Before, it wrote five pickles one after the other (a magic number, a
-version, the machine's types, the object, the storages' names) and then the storages. Both are
-read here with Python alone, which no file can crash; sizes are checked before anything is read.
+torch.save writes a zip since version 1.6: `data.pkl` describes the tensors, and each storage is a
+file of its own. Before, it wrote five pickles one after the other (a magic number, a version, the
+machine's types, the object, the storages' keys) and then the storages. Both are read with Python
+alone, which no file can crash; what a file claims is checked before it is read.
 """
 
 from __future__ import annotations
 
 import io
-import math
 import struct
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+import zlib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
+from typing import Any, BinaryIO
 
 from edgefer.errors import ModelError
-from edgefer.models import torch_pickle
-from edgefer.models.torch_pickle import SAVE_WEIGHTS, Storage, StoredTensor, UnreadableError
+from edgefer.models import torch_arrays, torch_pickle
+from edgefer.models.torch_arrays import Array
+from edgefer.models.torch_objects import DAMAGED, SAVE_WEIGHTS, Storage, UnreadableError, printable
+from edgefer.models.torch_pickle import Pickled
 
 MOST_FILE_BYTES = 2**30
-MOST_ARRAY_BYTES = 2**30
 MOST_PICKLE_BYTES = 64 * 2**20
-MOST_VALUES = 200_000
-DEEPEST_NESTING = 16
 
 _ZIP_MAGIC = b"PK\x03\x04"
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
-_LEGACY_PROTOCOL = 1001
-
-_DTYPES: Mapping[str, str] = {
-    "FloatStorage": "f4", "float32": "f4",
-    "DoubleStorage": "f8", "float64": "f8",
-    "HalfStorage": "f2", "float16": "f2",
-    "BFloat16Storage": "bf", "bfloat16": "bf",
-    "LongStorage": "i8", "int64": "i8",
-    "IntStorage": "i4", "int32": "i4",
-    "ShortStorage": "i2", "int16": "i2",
-    "CharStorage": "i1", "int8": "i1",
-    "ByteStorage": "u1", "uint8": "u1", "UntypedStorage": "u1",
-    "uint16": "u2", "uint32": "u4", "uint64": "u8",
-    "BoolStorage": "?", "bool": "?",
-}  # fmt: skip
-"""numpy's codes by torch's names of storages and types; `bf` is bfloat16, which numpy lacks."""
-
-Array = npt.NDArray[Any]
-Storages = Callable[[Storage], bytes]
-"""Reads the bytes of a whole storage; its size has been checked."""
+_LEGACY_VERSION = 1001
 
 
 def read(path: Path) -> Mapping[str, Array]:
-    """Read the tensors of a file of torch.save by name.
+    """Read the tensors of a file that torch.save wrote, by name.
 
-    Half precision, bfloat16 and float64 become float32, integers and booleans keep their types.
-    The names of nested dicts and lists are joined with dots; a tensor on its own is called
-    `tensor`. What is no tensor (an epoch, an optimizer's settings) is left out. Values are not
-    looked at: NaN and infinity come through. Raises ModelError where the file is no such file, is
-    damaged, holds code or a whole module, or is larger than a checkpoint can be.
+    Half precision, bfloat16 and float64 become float32; integers and booleans keep their types.
+    The keys of nested dicts and the places in lists are joined with dots; a tensor on its own is
+    called `tensor`. What is no tensor (an epoch, an optimizer's settings) is left out. Values are
+    not judged: NaN and infinity come through. Raises ModelError where the file is another one, is
+    damaged, holds code or a whole module, or is larger than a checkpoint should be.
     """
     try:
-        size_bytes = path.stat().st_size
-        if path.is_dir():
-            raise UnreadableError("is a folder; give a checkpoint file")
-        if size_bytes > MOST_FILE_BYTES:
-            raise UnreadableError(
-                f"has {size_bytes / 2**30:.1f} GiB, of at most {MOST_FILE_BYTES / 2**30:g} GiB; "
-                "save the weights alone"
-            )
         with path.open("rb") as file:
-            return _read_zip(file) if file.read(4) == _ZIP_MAGIC else _read_legacy(file)
+            return _read(file, path.stat().st_size)
     except FileNotFoundError as exc:
         raise ModelError(path, "does not exist; check the path") from exc
+    except IsADirectoryError as exc:
+        raise ModelError(path, "is a folder; give a checkpoint file") from exc
     except UnreadableError as exc:
         raise ModelError(path, str(exc)) from exc
     except (OSError, ValueError) as exc:
-        raise ModelError(path, f"cannot be read: {exc}") from exc
+        raise ModelError(path, f"cannot be opened: {exc}") from exc
 
 
-def _read_zip(file: io.BufferedReader) -> dict[str, Array]:
+def _read(file: BinaryIO, file_bytes: int) -> dict[str, Array]:
+    if file_bytes > MOST_FILE_BYTES:
+        raise UnreadableError(
+            f"has {file_bytes / 2**30:.1f} GiB; a checkpoint of at most "
+            f"{MOST_FILE_BYTES // 2**30} GiB is read: {SAVE_WEIGHTS}"
+        )
+    start = file.read(len(_ZIP_MAGIC))
+    if not start:
+        raise UnreadableError("is empty; copy or download it again")
+    file.seek(0)
+    if start != _ZIP_MAGIC:
+        return _read_legacy(file, file_bytes)
     try:
         with zipfile.ZipFile(file) as archive:
-            return _read_archive(archive)
-    except (zipfile.BadZipFile, EOFError, RuntimeError, struct.error) as exc:
-        raise UnreadableError("is damaged or cut short; copy or download it again") from exc
+            return _read_zip(archive, file_bytes)
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, struct.error) as exc:
+        raise UnreadableError(DAMAGED) from exc
 
 
-def _read_archive(archive: zipfile.ZipFile) -> dict[str, Array]:
-    entries = {entry.filename: entry for entry in archive.infolist()}
-    pickles = [name for name in entries if name.count("/") == 1 and name.endswith("/data.pkl")]
-    folder = pickles[0].removesuffix("data.pkl") if pickles else ""
-    _require_state_dict(entries, folder)
+def _read_zip(archive: zipfile.ZipFile, file_bytes: int) -> dict[str, Array]:
+    names = frozenset(archive.namelist())
+    folder = _folder(names)
 
     def content(name: str, most_bytes: int) -> bytes:
-        entry = entries.get(folder + name)
-        if entry is None:
-            raise UnreadableError(f"lacks a part of it ({name[:80]}); copy or download it again")
-        if entry.compress_type != zipfile.ZIP_STORED or entry.file_size > most_bytes:
-            raise UnreadableError(f"has a part that torch never writes ({name[:80]})")
+        if folder + name not in names:
+            raise UnreadableError(DAMAGED)
+        entry = archive.getinfo(folder + name)
+        if entry.file_size > most_bytes:
+            raise UnreadableError(DAMAGED)
+        if entry.compress_type != zipfile.ZIP_STORED:
+            raise UnreadableError(f"has a part that torch never writes ({printable(name)})")
         return archive.read(entry)
 
     def stored(storage: Storage) -> bytes:
-        return content(f"data/{storage.key}", MOST_ARRAY_BYTES)
+        return content(f"data/{storage.key}", torch_arrays.size_bytes(storage))
 
-    found = torch_pickle.load(io.BytesIO(content("data.pkl", MOST_PICKLE_BYTES)))
-    is_big = f"{folder}byteorder" in entries and content("byteorder", 8) == b"big"
-    return _arrays(found, stored, order=">" if is_big else "<")
+    described = torch_pickle.load(io.BytesIO(content("data.pkl", MOST_PICKLE_BYTES)))
+    is_big = f"{folder}byteorder" in names and content("byteorder", 8) == b"big"
+    return torch_arrays.arrays(
+        described.value, stored, present_bytes=file_bytes, order=">" if is_big else "<"
+    )
 
 
-def _require_state_dict(entries: Mapping[str, object], folder: str) -> None:
-    """Tell torch's other zips apart, whose endings are the same."""
-    parts = {name.partition("/")[2] for name in entries}
-    if "archive_format" in parts or "serialized_exported_program.json" in entries:
-        raise UnreadableError("is an exported program; name it .pt2 to convert it")
-    if "constants.pkl" in parts:
+def _folder(names: frozenset[str]) -> str:
+    """Return the folder that everything in the zip lies in; other zips of torch are told apart."""
+    inner = {name.partition("/")[2] for name in names}
+    if "archive_format" in inner or "serialized_exported_program.json" in names:
+        raise UnreadableError("is an exported program; give it the ending .pt2 to convert it")
+    if "constants.pkl" in inner:
         raise UnreadableError(f"is a TorchScript program; {SAVE_WEIGHTS}")
-    if not folder:
+    folders = [name.partition("/")[0] for name in names if name.partition("/")[2] == "data.pkl"]
+    if len(folders) != 1:
         raise UnreadableError("is a zip without torch's data.pkl; give a file of torch.save")
+    return f"{folders[0]}/"
 
 
-def _read_legacy(file: io.BufferedReader) -> dict[str, Array]:
-    file.seek(0)
+def _read_legacy(file: BinaryIO, file_bytes: int) -> dict[str, Array]:
     head = io.BytesIO(file.read(MOST_PICKLE_BYTES))
-    if not head.getbuffer().nbytes:
-        raise UnreadableError("is empty; copy or download it again")
     try:
-        magic = torch_pickle.load(head)
+        magic = torch_pickle.load(head).value
     except UnreadableError as exc:
-        raise UnreadableError("is not a file of torch.save, whatever its name") from exc
+        raise UnreadableError(
+            "is not a checkpoint that torch.save wrote, whatever its name"
+        ) from exc
     if magic != _LEGACY_MAGIC:
-        raise UnreadableError("is a pickle, but not one of torch.save; nothing was executed")
-    if torch_pickle.load(head) != _LEGACY_PROTOCOL:
-        raise UnreadableError("is of an unknown version of torch's format")
-    machine = torch_pickle.load(head)
-    found = torch_pickle.load(head)
-    keys = torch_pickle.load(head)
-    is_little = isinstance(machine, dict) and machine.get("little_endian") is not False
-    order = "<" if is_little else ">"
-    file.seek(head.tell())
-    return _arrays(found, _legacy_storages(file, found, keys, order), order=order)
+        raise UnreadableError("is a pickle, but none of torch.save; nothing was executed")
+    if torch_pickle.load(head).value != _LEGACY_VERSION:
+        raise UnreadableError("is of a version of torch's old format that is not known")
+    torch_pickle.load(head)  # the machine's byte order and types, which torch does not heed either
+    described = torch_pickle.load(head)
+    keys = torch_pickle.load(head).value
+    places = _places(file, head.tell(), described, keys)
+
+    def stored(storage: Storage) -> bytes:
+        if storage.key not in places:
+            raise UnreadableError(DAMAGED)
+        file.seek(places[storage.key])
+        return file.read(torch_arrays.size_bytes(storage))
+
+    return torch_arrays.arrays(described.value, stored, present_bytes=file_bytes)
 
 
-def _legacy_storages(file: io.BufferedReader, found: Any, keys: Any, order: str) -> Storages:
-    """Find the storages that follow the pickles: each its length, then its elements."""
-    kinds = {tensor.storage.key: tensor.storage.kind for _, tensor in _tensors(found)}
-    places: dict[str, tuple[int, int]] = {}
+def _places(file: BinaryIO, start: int, described: Pickled, keys: Any) -> dict[str, int]:
+    """Return where each storage's elements begin: they lie in the order of `keys`, after a count.
+
+    Counts and elements are little-endian on whatever machine they were written.
+    """
+    places: dict[str, int] = {}
     if not isinstance(keys, list):
-        raise UnreadableError("is damaged or cut short; copy or download it again")
-    end = file.seek(0, io.SEEK_END)
-    position = ...
+        raise UnreadableError(DAMAGED)
+    for key in keys:
+        storage = described.storages.get(key) if isinstance(key, str) else None
+        file.seek(start)
+        count = file.read(8)
+        if storage is None or count != storage.count.to_bytes(8, "little"):
+            raise UnreadableError(DAMAGED)
+        places[storage.key] = start + 8
+        start += 8 + torch_arrays.size_bytes(storage)
+    return places

@@ -94,7 +94,7 @@ def verdict(delivery: Delivery, model: ConvertedModel) -> str:
 
 def warnings(delivery: Delivery) -> list[str]:
     """Return what a reader must know before using the models."""
-    found = []
+    found = list(delivery.original.notes)
     coupling = delivery.original.coupling
     if coupling is not None and coupling.coupled:
         found.append(coupling_sentence(coupling))

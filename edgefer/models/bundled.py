@@ -1,0 +1,14 @@
+"""The trained models that edgefer brings, by the names of their networks."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from edgefer.models import weights
+
+DEFAULT = "patt-lite"
+
+
+def models() -> Mapping[str, Path]:
+    """Return the checkpoints by name, the default one first."""
+    paths = Path(weights.__file__).parent.glob("*.safetensors")
+    return {path.stem: path for path in sorted(paths, key=lambda path: path.stem != DEFAULT)}
