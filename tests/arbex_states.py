@@ -88,10 +88,15 @@ def _gain(name: str) -> float:
     if ".blocks." in name:
         return 1.8 if "qkv" in name else 1.5
     if name.startswith("classifier"):
-        return 2.5
+        return 1.8
     if name.startswith("attention"):
         return 1.6
     return 1.3
+
+
+def class_weights() -> Array:
+    """Return a weight for each class."""
+    return np.linspace(0.5, 2.0, 8, dtype=np.float32)
 
 
 def images() -> npt.NDArray[np.uint8]:

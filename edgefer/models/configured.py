@@ -6,6 +6,8 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 if TYPE_CHECKING:
+    import keras
+
     from edgefer.models.network import Weights
 
 
@@ -26,6 +28,22 @@ class Configured:
     def deployable(self, weights: "Weights") -> tuple[Self, "Weights"]:
         """Return the network as it is, which couples no images."""
         return self, weights
+
+    def loss(
+        self,
+        model: "keras.Model",
+        inputs: Any,
+        target: Any,
+        weight: Any,
+        trained: Any,  # noqa: ARG002 - for a network whose loss has phases
+    ) -> tuple[Any, Any]:
+        """Return the weighted categorical cross-entropy, and the probabilities."""
+        import keras
+        from keras import ops
+
+        predicted = model(inputs, training=True)
+        losses = keras.losses.categorical_crossentropy(target, predicted)
+        return ops.mean(losses * weight), predicted
 
     def to_dict(self) -> dict[str, Any]:
         """Return the configuration as JSON-ready values."""

@@ -58,6 +58,16 @@ class Network(Protocol):
         Its batch is free, and what the stage leaves alone is not trainable.
         """
 
+    def loss(
+        self, model: keras.Model, inputs: Any, target: Any, weight: Any, trained: Any
+    ) -> tuple[Any, Any]:
+        """Return what a training step lowers, a scalar, and the probabilities (batch, classes).
+
+        `model` is the training graph, and is called with `training=True`; `target` are
+        distributions (batch, classes), `weight` (batch,) counts each image. `trained`, 0…1, is the
+        part of the training that is done.
+        """
+
     def deployable(self, weights: Weights) -> tuple[Network, Weights]:
         """Return what the network is at batch 1, exactly, without coupling between images."""
 

@@ -4,12 +4,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from edgefer.errors import UsageError
-from edgefer.models import lanmsff_training, patt_lite_training
+from edgefer.models import arbex_training, lanmsff_training, patt_lite_training
 from edgefer.models.network import Kind, Network
 
 NETWORKS: Mapping[str, Kind] = {
     "patt-lite": patt_lite_training.KIND,
     "lanmsff": lanmsff_training.KIND,
+    "arbex": arbex_training.KIND,
 }
 
 

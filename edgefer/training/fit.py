@@ -203,7 +203,9 @@ class _Run:
             rest = self.model.non_trainable_variables
             self.followed += [v for v in rest if v.name.startswith("moving_")]
         self.average = [keras.Variable(v, trainable=False) for v in self.followed]
-        self.step_function = _compile_step(self.model, self.optimizer, self.average, self.followed)
+        self.step_function = _compile_step(
+            self.network, self.model, self.optimizer, self.average, self.followed
+        )
 
     def _reset_average(self) -> None:
         for slow, fast in zip(self.average, self.followed, strict=True):
@@ -243,6 +245,7 @@ class _Run:
                 self.targets[rows],
                 self.class_weights[self.hard[rows]],
                 np.float32(decay if self.recipe.ema_decay else 0.0),
+                np.float32(self._trained()),
             )
             position.loss_sum += float(loss) * len(rows)
             position.correct += int((predicted.numpy().argmax(axis=1) == self.hard[rows]).sum())
@@ -254,6 +257,13 @@ class _Run:
                 self._save()
                 last_save = time.monotonic()
         self._close_epoch()
+
+    def _trained(self) -> float:
+        """Return the part of the training, stopped early or not, that is done."""
+        position, stages = self.position, self.recipe.stages
+        before = sum(stage.epochs for stage in stages[: position.stage])
+        done = before + position.epoch + position.step / self.steps
+        return done / sum(stage.epochs for stage in stages)
 
     def _batches(self) -> Iterator[tuple[int, npt.NDArray[np.int64]]]:
         """Yield the epoch's steps from where it stands: the number, and what is shown.
@@ -411,22 +421,20 @@ def _precision(recipe: Recipe) -> Iterator[None]:
 
 
 def _compile_step(
+    network: Network,
     model: keras.Model,
     optimizer: Any,
     average: list[keras.Variable],
     followed: list[keras.Variable],
 ) -> Callable[..., Any]:
-    import keras
     import tensorflow as tf
 
     variables = model.trainable_variables
 
     @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator, unused-ignore]
-    def step(inputs: Any, target: Any, weight: Any, decay: Any) -> Any:
+    def step(inputs: Any, target: Any, weight: Any, decay: Any, trained: Any) -> Any:
         with tf.GradientTape() as tape:
-            predicted = model(inputs, training=True)
-            losses = keras.losses.categorical_crossentropy(target, predicted)
-            loss = tf.reduce_mean(losses * weight)
+            loss, predicted = network.loss(model, inputs, target, weight, trained)
         optimizer.apply(tape.gradient(loss, variables), variables)
         for slow, fast in zip(average, followed, strict=True):
             slow.assign(slow * decay + fast * (1 - decay))

@@ -1,13 +1,15 @@
 """Make ARBEx's golden files by running the authors' code on seeded weights and images.
 
     git clone https://github.com/takihasan/ARBEx
+    git clone https://github.com/Talented-Q/POSTER_V2
     python -m venv torch-cpu && torch-cpu/bin/pip install torch numpy
-    torch-cpu/bin/python tests/golden/arbex/make_arbex_golden.py ARBEx
+    torch-cpu/bin/python tests/golden/arbex/make_arbex_golden.py ARBEx POSTER_V2
 
 README.md says what is written. Their script only trains, so the arithmetic of its training and of
 its evaluation that lies between their modules is stated here, on what their modules return.
 """
 
+import importlib.util
 import json
 import sys
 import types
@@ -56,8 +58,23 @@ def modules() -> dict[str, Any]:
     }
 
 
-def fill(parts: dict[str, Any]) -> None:
-    """Give the modules their seeded weights, and note their names and shapes."""
+def poster_backbones(checkout: Path) -> dict[str, Any]:
+    """Return POSTER++'s backbones, for their names alone."""
+
+    def module(name: str) -> Any:
+        spec: Any = importlib.util.spec_from_file_location(name, checkout / "models" / f"{name}.py")
+        loaded = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(loaded)
+        return loaded
+
+    return {
+        "poster_ir50": module("ir50").Backbone(50, 0.0, "ir"),
+        "poster_mobilefacenet": module("mobilefacenet").MobileFaceNet([112, 112], 136),
+    }
+
+
+def note_shapes(parts: dict[str, Any]) -> None:
+    """Write the names and shapes of the state dicts, an array a line."""
     shapes = {
         part: {name: list(value.shape) for name, value in module.state_dict().items()}
         for part, module in parts.items()
@@ -66,6 +83,10 @@ def fill(parts: dict[str, Any]) -> None:
     for digit in "0123456789":
         text = text.replace(f",\n{digit}", f", {digit}")
     (HERE / "shapes.json").write_text(text + "\n", encoding="utf-8")
+
+
+def fill(parts: dict[str, Any]) -> None:
+    """Give the modules their seeded weights."""
     for part, module in parts.items():
         own = module.state_dict()
         seeded = {name: torch.from_numpy(v) for name, v in arbex_states.state(part).items()}
@@ -105,6 +126,26 @@ def answers(
     }
 
 
+def losses(parts: dict[str, Any], e: Any, probabilities: Any, balanced: Any) -> Any:
+    """Return the three losses of the second head, for labels 0 to 7 in turn."""
+    from loss import (  # type: ignore[import-not-found, unused-ignore]
+        AnchorLoss,
+        CenterLoss,
+        DistLoss,
+    )
+
+    labels = torch.arange(CLASSES)
+    anchors = parts["anchors_three"]
+    weights = torch.from_numpy(arbex_states.class_weights())
+    return torch.stack(
+        [
+            DistLoss(weight=weights)(balanced, labels),
+            AnchorLoss()(anchors.get_anchors()),
+            CenterLoss()(anchors(e), labels, confidence(probabilities)),
+        ]
+    )
+
+
 def maps(vit: Any, x: Any) -> dict[str, Any]:
     """Return maps along the way, (1, channels, height, width), thinned out to keep them small."""
     found: dict[str, Any] = {}
@@ -125,7 +166,10 @@ def maps(vit: Any, x: Any) -> dict[str, Any]:
     vit(x)
     for hook in hooks:
         hook.remove()
-    return {name: y[:, ::7, :: max(1, y.shape[2] // 7), :: max(1, y.shape[3] // 7)] for name, y in found.items()}
+    return {
+        name: y[:, ::7, :: max(1, y.shape[2] // 7), :: max(1, y.shape[3] // 7)]
+        for name, y in found.items()
+    }
 
 
 def main() -> None:
@@ -134,6 +178,7 @@ def main() -> None:
     stand_in_for_timm()
     torch.manual_seed(0)
     parts = modules()
+    note_shapes({**parts, **poster_backbones(Path(sys.argv[2]))})
     fill(parts)
     x = torch.from_numpy(arbex_states.inputs().transpose(0, 3, 1, 2).copy())
     arrays: dict[str, Any] = {}
@@ -149,6 +194,9 @@ def main() -> None:
                 groups = [answers(parts, g, head, *options) for g in source.split(batch)]
                 for name in groups[0] if batch == 1 else ("attention", "balanced"):
                     arrays[f"{head}_{name}_{batch}"] = torch.cat([g[name] for g in groups])
+        arrays["second_losses"] = losses(
+            parts, e, arrays["second_probabilities_1"], arrays["second_balanced_1"]
+        )
     np.savez_compressed(HERE / "golden.npz", **{k: v.numpy() for k, v in arrays.items()})
 
 

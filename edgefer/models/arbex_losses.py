@@ -1,0 +1,77 @@
+"""ARBEx's losses, as its authors' code has them (Wasi et al. 2023, section 3.5)."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from edgefer.models import arbex_balancing
+from edgefer.models.arbex import EMBEDDING
+
+if TYPE_CHECKING:
+    import keras
+
+FACTOR = 1 / math.sqrt(EMBEDDING)
+"""Of the anchors' losses."""
+
+
+def loss(
+    model: keras.Model, inputs: Any, target: Any, weight: Any, trained: Any
+) -> tuple[Any, Any]:
+    """Return the authors' loss and the corrected distributions (batch, classes).
+
+    `target` are distributions, `weight` counts each image, `trained` is the part of the training
+    that is done. It is how much the corrections are trusted, and the anchors' two losses.
+    """
+    import keras
+    from keras import ops
+
+    if "balancing" not in {layer.name for layer in model.layers}:
+        predicted = model(inputs, training=True)
+        return likelihood(predicted, target, weight), predicted
+    anchors, balancing = model.get_layer("anchors"), model.get_layer("balancing")
+    balancing.trust.assign(trained)
+    parts = [model.get_layer("probabilities").output, anchors.output, model.output]
+    whole = keras.Model(model.input, parts)
+    probabilities, distances, predicted = whole(inputs, training=True)
+    own = ops.argmax(target, axis=-1)
+    confidence = arbex_balancing.confidence(probabilities)
+    total = likelihood(predicted, target, weight)
+    total += trained * spread(anchors.anchors)
+    total += trained * centering(distances, own, confidence, anchors.count)
+    return total, predicted
+
+
+def likelihood(predicted: Any, target: Any, weight: Any) -> Any:
+    """Return the weighted mean of the negative logarithmic likelihood."""
+    from keras import ops
+
+    logarithm = ops.log(ops.maximum(predicted, arbex_balancing.SMALLEST))
+    each = -ops.sum(target * logarithm, axis=-1)
+    return ops.sum(each * weight) / ops.sum(weight)
+
+
+def spread(anchors: Any) -> Any:
+    """Return how near the anchors (classes, count, features) of different classes are.
+
+    It is the negative sum of all squared distances: the farther apart, the lower.
+    """
+    from keras import ops
+
+    count = anchors.shape[1]
+    flat = ops.reshape(anchors, (anchors.shape[0], -1))
+    between = ops.expand_dims(flat, 0) - ops.expand_dims(flat, 1)
+    return -ops.sum(between * between) * (FACTOR / count**2)
+
+
+def centering(distances: Any, own: Any, confidence: Any, count: int) -> Any:
+    """Return how far embeddings are from their class's nearest anchor, where the answer is sure.
+
+    `distances` are (batch, classes × count), `own` the images' classes (batch,).
+    """
+    from keras import ops
+
+    classes = distances.shape[-1] // count
+    nearest = ops.min(ops.reshape(distances, (-1, classes, count)), axis=-1)
+    nearest = ops.sum(nearest * ops.one_hot(own, classes), axis=-1)
+    return ops.mean(nearest * ops.reshape(confidence, (-1,))) * FACTOR
