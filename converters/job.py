@@ -143,6 +143,7 @@ def open_float(source: Path, stated: StatedContract) -> FloatModel:
         tflite=float_model.from_keras(deployed.build(batch_size=1)),
         spec=deployed.spec,
         coupling=coupling,
+        notes=deployed.network.notes,
     )
 
 

@@ -15,6 +15,7 @@ from edgefer.models import arbex_import, checkpoints
 from edgefer.models.arbex import Arbex, Balancing
 
 SOURCE = Path("arbex.pth")
+LABELS = CLASS_ORDERS["Aff-Wild2"]
 
 Float32Array = npt.NDArray[np.float32]
 States = dict[str, Float32Array]
@@ -31,12 +32,12 @@ def states(*parts: str) -> States:
 
 @cache
 def shapes(network: Arbex) -> dict[str, tuple[int, ...]]:
-    return checkpoints.expected_shapes(network.build())
+    return checkpoints.expected_shapes(network.build(batch_size=None))
 
 
 def imported(found: States) -> dict[str, Float32Array]:
-    network = arbex_import.network(SOURCE, found, labels=None, input_size=None)
-    return arbex_import.weights(SOURCE, found, network, shapes(network))
+    network = arbex_import.network(SOURCE, found, labels=LABELS, input_size=None)
+    return arbex_import.weights(SOURCE, found, shapes(network))
 
 
 def problem(found: States) -> str:
@@ -61,9 +62,9 @@ def problem(found: States) -> str:
 def test_the_parts_that_there_are_say_which_network_it_is(
     parts: tuple[str, ...], balancing: Balancing, anchors: int, *, hidden_norm: bool
 ) -> None:
-    found = arbex_import.network(SOURCE, states(*parts), labels=None, input_size=None)
+    found = arbex_import.network(SOURCE, states(*parts), labels=LABELS, input_size=None)
     assert found == Arbex(
-        labels=CLASS_ORDERS["Aff-Wild2"],
+        labels=LABELS,
         balancing=balancing,
         anchors=anchors,
         hidden_norm=hidden_norm,
@@ -99,7 +100,7 @@ def test_all_that_does_not_fit_is_listed() -> None:
     found["convs.0.bias"] = np.full(64, np.nan, np.float32)
     assert problem(found) == (
         "does not fit ARBEx; missing: vit.norm.weight; unexpected: vit.norm.scale; "
-        "misshapen: conv.bias (4,) for (256,); no numbers: convs.0.bias"
+        "misshapen: conv.bias (4,) for (256,); NaN or infinite: convs.0.bias"
     )
 
 
@@ -110,13 +111,16 @@ def test_a_long_list_is_cut_short() -> None:
 
 
 def test_a_state_without_a_classifier_asks_for_it() -> None:
-    assert problem(states("vit")) == "has no net.9.bias: give the classifier's state dict as well"
+    assert problem(states("vit")) == (
+        "has no classifier (net.9.bias): its state dict has to be in the file, or beside vit.*.pth "
+        "as classifier.*.pth, as the authors' script saves it"
+    )
 
 
 def test_integers_are_no_weights() -> None:
     found = states("vit", "classifier")
     found["conv.bias"] = np.zeros(256, np.int64)
-    assert problem(found) == "does not fit ARBEx; no numbers: conv.bias"
+    assert problem(found) == "does not fit ARBEx; no floats: conv.bias"
 
 
 def test_two_states_of_one_part_are_refused() -> None:
@@ -124,13 +128,25 @@ def test_two_states_of_one_part_are_refused() -> None:
     assert problem(found) == "holds conv.bias twice; give one state of each part"
 
 
-def test_other_numbers_of_classes_need_labels() -> None:
+@pytest.mark.parametrize("classes", [7, 8])
+def test_the_labels_have_to_be_given_since_no_file_has_them(classes: int) -> None:
+    """The authors' code calls the eighth class both other and contempt."""
     found = states("vit", "classifier")
-    found["net.12.weight"], found["net.12.bias"] = np.ones((5, 96), "f4"), np.ones(5, "f4")
-    assert problem(found) == "has 5 classes and does not name them: give their labels"
-    labels = ("a", "b", "c", "d")
-    with pytest.raises(ModelError, match="has 5 classes, but 4 labels were given"):
-        arbex_import.network(SOURCE, found, labels=labels, input_size=None)
+    found["net.12.weight"] = np.ones((classes, 96), np.float32)
+    found["net.12.bias"] = np.ones(classes, np.float32)
+    with pytest.raises(ModelError, match=f"has {classes} classes and does not name them: give --l"):
+        arbex_import.network(SOURCE, found, labels=None, input_size=None)
+    with pytest.raises(ModelError, match=f"has {classes} classes, but 4 labels were given"):
+        arbex_import.network(SOURCE, found, labels=LABELS[:4], input_size=None)
+
+
+def test_anchors_and_attention_of_other_numbers_of_classes_are_misshapen() -> None:
+    found = states("vit", "classifier", "anchors", "attention")
+    found["anchors"] = found["anchors"][:7]
+    found["V.bias"] = found["V.bias"][:7]
+    assert problem(found) == (
+        "does not fit ARBEx; misshapen: anchors (7, 1, 768) for (8, 1, 768), V.bias (7,) for (8,)"
+    )
 
 
 def test_anchors_of_no_class_are_refused() -> None:

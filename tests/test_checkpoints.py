@@ -701,11 +701,11 @@ def test_files_without_a_model_in_them_are_refused(suffix: str, tmp_path: Path) 
         assert problem(path, input_size=48)
 
 
-@pytest.mark.parametrize("name", ["model.pth", "model.txt", "model", "model.tflite"])
+@pytest.mark.parametrize("name", ["model.ckpt", "model.txt", "model", "model.tflite"])
 def test_another_ending_is_refused(name: str, saved: Path, tmp_path: Path) -> None:
     shutil.copy(saved / "small.keras", tmp_path / name)
     assert problem(tmp_path / name) == (
-        "has none of the checkpoints' endings .safetensors, .keras, .h5, .hdf5"
+        "has none of the checkpoints' endings .safetensors, .keras, .h5, .hdf5, .pth, .pt"
     )
 
 

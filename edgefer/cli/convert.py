@@ -95,7 +95,7 @@ def command(
 ) -> None:
     """Convert MODEL to .tflite, verify it, and measure what that cost in accuracy.
 
-    MODEL is a checkpoint (.safetensors, .keras, .h5, .weights.h5), a SavedModel, a PyTorch
+    MODEL is a checkpoint (.safetensors, .keras, .h5, .weights.h5, .pth), a SavedModel, a PyTorch
     program (.pt2), a float .tflite from any tool, or a network that edgefer brings, patt-lite or
     lanmsff; without it, patt-lite. Several precisions at once make several files and one table.
     Beside each NAME-PRECISION.tflite are its figures as .json and .html.

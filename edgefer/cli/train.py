@@ -165,6 +165,7 @@ command = OrderedGroup(
         "edgefer train patt-lite --data my-faces/ --output run1",
         "edgefer train patt-lite --data raf-db.h5 --recipe authors --input-size 224",
         "edgefer train lanmsff --data ferplus.npz --epochs 40",
+        "edgefer train arbex --data my-faces/ --ir50 ir50.pth --mobilefacenet mobilefacenet.pth",
     ),
     context_settings={"help_option_names": ["-h", "--help"], "show_default": True},
 )

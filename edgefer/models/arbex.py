@@ -77,9 +77,12 @@ class Arbex(Configured):
     )
     balancing: Balancing = field(
         default=Balancing.SINGLE,
-        metadata={"help": "By anchors and attention (over the batch: the authors'), or less."},
+        metadata={
+            "help": "What corrects unsure answers: anchors and an attention over the batch, as its "
+            "authors have it, or over each face alone; anchors; nothing."
+        },
     )
-    anchors: int = field(default=1, metadata={"help": "Of each class."})
+    anchors: int = field(default=1, metadata={"help": "Anchors of each class."})
     temperature: float = field(default=1.0, metadata={"help": "Divides the logits."})
     delta: float = field(default=1.0, metadata={"help": "Divides the distances to anchors."})
     hidden_norm: bool = True
@@ -101,6 +104,16 @@ class Arbex(Configured):
         """Whether an image's answer depends on the other images of its batch."""
         return self.balancing is Balancing.BATCH
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is left out of the balancing, and what that does to the answer."""
+        if self.balancing is Balancing.ANCHORS:
+            return (
+                "anchors alone correct its answer, without the attention, as in its authors' "
+                "evaluation: the probabilities do not sum to 1",
+            )
+        return () if self.balancing.has_anchors else ("its classifier answers without balancing",)
+
     def spec(self, *, training_data: str = "", licence: str = "") -> ModelSpec:
         """Return the input contract: RGB as ImageNet's mean and deviation normalise it."""
         return ModelSpec(
@@ -109,7 +122,9 @@ class Arbex(Configured):
             input_size=self.input_size,
             mean=MEAN,
             std=STD,
-            description="Facial expression of one cropped face (arXiv 2305.01486)",
+            description="; ".join(
+                ["Facial expression of one cropped face (arXiv 2305.01486)", *self.notes]
+            ),
             training_data=training_data,
             author="edgefer",
             licence=licence,

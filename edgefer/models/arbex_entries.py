@@ -6,14 +6,13 @@ relative positions and tokens are turned on the way.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from edgefer.models.arbex import Arbex
 from edgefer.models.arbex_plan import (
     BLOCKS,
     GRID,
@@ -183,34 +182,33 @@ def _token_entries() -> Iterator[Entry]:
     yield from _linear("vit.se_block.linear2", "gate2")
 
 
-def _head_entries(network: Arbex) -> Iterator[Entry]:
-    step = 4 if network.hidden_norm else 3
+def _head_entries(*, hidden_norm: bool) -> Iterator[Entry]:
+    """Yield the classifier's, the anchors' and the attention's."""
+    step = 4 if hidden_norm else 3
     for number in range(len(HIDDEN)):
         yield from _linear(f"net.{number * step}", f"hidden{number + 1}")
-        if network.hidden_norm:
-            yield from _batch_norm(f"net.{number * step + 2}", f"hidden{number + 1}_bn")
+        yield from _batch_norm(f"net.{number * step + 2}", f"hidden{number + 1}_bn")
     yield from _linear(f"net.{len(HIDDEN) * step}", "classifier")
-    if network.balancing.has_anchors:
-        yield _as_is("anchors", "anchors/anchors")
-    if network.balancing.has_attention:
-        for letter, name in (("Q", "query"), ("K", "key"), ("V", "value")):
-            yield from _linear(letter, f"attention_{name}")
-        for theirs, ours in (("in_proj_", "in_"), ("out_proj.", "out_")):
-            yield Entry(
-                f"attn_fn.{theirs}weight",
-                f"attention/{ours}kernel",
-                lambda x: x.T,
-                lambda shape: shape[::-1],
-            )
-            yield _as_is(f"attn_fn.{theirs}bias", f"attention/{ours}bias")
+    yield _as_is("anchors", "anchors/anchors")
+    for letter, name in (("Q", "query"), ("K", "key"), ("V", "value")):
+        yield from _linear(letter, f"attention_{name}")
+    for theirs, ours in (("in_proj_", "in_"), ("out_proj.", "out_")):
+        yield Entry(
+            f"attn_fn.{theirs}weight",
+            f"attention/{ours}kernel",
+            lambda x: x.T,
+            lambda shape: shape[::-1],
+        )
+        yield _as_is(f"attn_fn.{theirs}bias", f"attention/{ours}bias")
 
 
-def entries(network: Arbex) -> list[Entry]:
-    """Return all arrays that the network has, in the authors' order."""
-    return [
-        *landmark_entries(),
-        *ir_entries(),
-        *_scale_entries(),
-        *_token_entries(),
-        *_head_entries(network),
-    ]
+def entries(graph: Container[str]) -> list[Entry]:
+    """Return the arrays that a graph has, given our names of all its own, in the authors' order."""
+    whole = (
+        landmark_entries(),
+        ir_entries(),
+        _scale_entries(),
+        _token_entries(),
+        _head_entries(hidden_norm="hidden1_bn/gamma" in graph),
+    )
+    return [entry for part in whole for entry in part if entry.ours in graph]

@@ -7,28 +7,36 @@ the anchors, the attention) are joined to one: no name stands in two.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from edgefer.data.labels import CLASS_ORDERS
 from edgefer.errors import ModelError
 from edgefer.models import file_contract
 from edgefer.models.arbex import SEEN, Arbex, Balancing
 from edgefer.models.arbex_entries import Entry, entries, ir_entries, landmark_entries
 from edgefer.models.arbex_plan import HIDDEN, IR_STAGES
+from edgefer.models.network import Shapes
+from edgefer.models.state_dicts import States
+from edgefer.models.torch_arrays import Array
 from edgefer.models.torch_objects import printable
 
-Array = npt.NDArray[Any]
 Float32Array = npt.NDArray[np.float32]
-States = Mapping[str, Array]
-Shapes = Mapping[str, tuple[int, ...]]
 
 LISTED = 12
 """So many names of a kind stand in a message, which has one line."""
+
+PARTS = ("vit", "classifier", "anchors", "self_attn")
+"""What the authors' script calls its parts; it saves the first three, each as a file."""
+
+TRUST = "balancing/trust"
+
+_NEEDED_PARTS = (
+    "its state dict has to be in the file, or beside vit.*.pth as classifier.*.pth, as the "
+    "authors' script saves it"
+)
 
 UNUSED = re.compile(
     r"(.*\.)?num_batches_tracked"
@@ -72,14 +80,14 @@ def network(
 
     `states` has the network's, the classifier's, and as far as there are any the anchors' and the
     attention's, which the authors' script does not save: without it their evaluation's balancing
-    is taken. Eight classes without `labels` are Aff-Wild2's, as in the authors' code. Raises
-    ModelError where the classifier is missing, or the labels do not fit it.
+    is taken. Raises ModelError where the classifier is missing, or where labels are or do not
+    fit it: no file names the classes, and the authors' code does not have one order for them.
     """
     states = plain(source, states)
     hidden_norm = "net.2.running_mean" in states
     last = f"net.{len(HIDDEN) * (4 if hidden_norm else 3)}.bias"
     if last not in states:
-        raise ModelError(source, f"has no {last}: give the classifier's state dict as well")
+        raise ModelError(source, f"has no classifier ({last}): {_NEEDED_PARTS}")
     try:
         return Arbex(
             labels=_labels(source, states[last].size, labels),
@@ -93,12 +101,15 @@ def network(
 
 
 def _labels(source: Path, classes: int, given: Sequence[str] | None) -> tuple[str, ...]:
-    names = CLASS_ORDERS["Aff-Wild2"] if given is None else tuple(given)
-    if len(names) == classes:
-        return names
     if given is None:
-        raise ModelError(source, f"has {classes} classes and does not name them: give their labels")
-    raise file_contract.label_count_error(source, classes, len(names))
+        raise ModelError(
+            source,
+            f"has {classes} classes and does not name them: give --labels in the order of its "
+            "training data",
+        )
+    if len(given) != classes:
+        raise file_contract.label_count_error(source, classes, len(given))
+    return tuple(given)
 
 
 def _balancing(states: States) -> Balancing:
@@ -112,16 +123,15 @@ def _anchors(states: States) -> int:
     return anchors.shape[1] if anchors is not None and anchors.ndim == 3 else 1
 
 
-def weights(
-    source: Path, states: States, network: Arbex, shapes: Shapes
-) -> dict[str, Float32Array]:
+def weights(source: Path, states: States, shapes: Shapes) -> dict[str, Float32Array]:
     """Bring state dicts under our graph's names, `shapes`' keys.
 
-    Raises ModelError that lists what is missing, unexpected, misshapen or not finite.
+    Trust in the balancing, which no file holds, is what it is at a training's end, 1. Raises
+    ModelError that lists what is missing, unexpected, misshapen or not finite.
     """
-    found = _placed(source, plain(source, states), entries(network), shapes)
-    if network.balancing.has_anchors:
-        found["balancing/trust"] = np.ones((), np.float32)
+    found = _placed(source, plain(source, states), entries(shapes), shapes)
+    if TRUST in shapes:
+        found[TRUST] = np.ones((), np.float32)
     return found
 
 
@@ -206,7 +216,8 @@ def _placed(
             for entry in fitting
             if states[entry.theirs].shape != (expected := entry.shape(shapes[entry.ours]))
         ],
-        "no numbers": [entry.theirs for entry in fitting if not _is_finite(states[entry.theirs])],
+        "no floats": [e.theirs for e in fitting if states[e.theirs].dtype.kind != "f"],
+        "NaN or infinite": [e.theirs for e in fitting if not np.isfinite(states[e.theirs]).all()],
     }
     if any(problems.values()):
         said = (f"{what}: {_listed(keys)}" for what, keys in problems.items() if keys)
@@ -215,10 +226,6 @@ def _placed(
         entry.ours: np.ascontiguousarray(entry.values(states[entry.theirs]), np.float32)
         for entry in wanted
     }
-
-
-def _is_finite(values: Array) -> bool:
-    return values.dtype.kind == "f" and bool(np.isfinite(values).all())
 
 
 def _listed(keys: Sequence[str]) -> str:

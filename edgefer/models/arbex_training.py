@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from edgefer.models import arbex_import, torch_files
+from edgefer.models import arbex_import, state_dicts
 from edgefer.models.arbex import Arbex
 from edgefer.models.network import Kind, Start, Weights
 from edgefer.training.recipes import Augmentation, Recipe, Schedule, Stage
@@ -70,7 +70,7 @@ def _starting(place: Callable[..., Weights]) -> Callable[[str], Weights]:
         from edgefer.models import checkpoints
 
         path = Path(source)
-        states = torch_files.read(path)
+        states = state_dicts.read(path)
         return place(path, states, checkpoints.expected_shapes(Arbex(input_size=112).build()))
 
     return read
@@ -79,6 +79,8 @@ def _starting(place: Callable[..., Weights]) -> Callable[[str], Weights]:
 KIND = Kind(
     network=Arbex,
     recipes=(SOFT, AUTHORS),
+    torch_importer=arbex_import,
+    parts=arbex_import.PARTS,
     starts=(
         Start(
             option="ir50",

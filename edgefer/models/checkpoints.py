@@ -1,9 +1,9 @@
 """Trained weights in and out, without ever executing anything from a file.
 
 edgefer's own format is safetensors: the arrays by `layer/variable`, and one metadata entry
-`edgefer` with the network, its options and the ModelSpec as JSON. `read` takes Keras's formats
-as well: it finds out which network a file holds, and maps what other graphs of the same network
-call its layers.
+`edgefer` with the network, its options and the ModelSpec as JSON. `read` takes Keras's formats and
+PyTorch's as well: it finds out which network a file holds, and maps what other graphs of the same
+network call its layers.
 """
 
 from __future__ import annotations
@@ -20,17 +20,16 @@ import numpy.typing as npt
 
 from edgefer.errors import MissingExtraError, ModelError, UsageError
 from edgefer.files import replacing
-from edgefer.models import file_contract, keras_files, networks
+from edgefer.models import file_contract, importing, keras_files, networks, state_dicts
 from edgefer.models.contract import StatedContract
-from edgefer.models.keras_files import KerasFile
-from edgefer.models.network import KerasImporter, Network, Shapes, Weights
+from edgefer.models.network import Network, Shapes, Weights
 from edgefer.models.spec import ModelSpec
 
 if TYPE_CHECKING:
     import keras
 
 FORMAT_VERSION = 1
-SUFFIXES = (".safetensors", ".keras", ".h5", ".hdf5")
+SUFFIXES = (".safetensors", ".keras", ".h5", ".hdf5", *state_dicts.SUFFIXES)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,10 +153,11 @@ def read(
     """Read a checkpoint in any known format, and check that its weights fit the network.
 
     Takes edgefer's `.safetensors`, Keras 3's `.keras` and `.weights.h5`, and Keras 2's `.h5`, of
-    the networks' own graphs or of their authors'. Which network it is, the number of classes and
-    the like come from the file. What is given takes precedence over what the file says; where it
-    says nothing, 8 and 7 classes are taken as alphabetical, and pixels as the authors' code feeds
-    them. Raises ModelError where the file is unusable or does not fit.
+    the networks' own graphs or of their authors', and their authors' state dicts (`.pth`, `.pt`).
+    Which network it is, the number of classes and the like come from the file. What is given takes
+    precedence over what the file says; where it says nothing, 8 and 7 classes of a Keras file are
+    taken as alphabetical, and pixels as the authors' code feeds them. Raises ModelError where the
+    file is unusable, does not fit, or does not say what is needed.
     """
     if path.suffix.lower() not in SUFFIXES:
         raise ModelError(path, f"has none of the checkpoints' endings {', '.join(SUFFIXES)}")
@@ -165,16 +165,15 @@ def read(
     is_keras = start.startswith((keras_files.HDF5_MAGIC, keras_files.ZIP_MAGIC))
     if path.suffix.lower() == ".safetensors" and not is_keras:
         checkpoint = _with_options(load(path), path, labels, input_size)
-        shapes = expected_shapes(checkpoint.network.build())
+        shapes = expected_shapes(checkpoint.network.build(batch_size=None))
     else:
-        file = keras_files.read(path)
-        importer = _importer_of(path, file)
-        network = importer.network(path, file, labels=labels, input_size=input_size)
-        shapes = expected_shapes(network.build())
+        foreign = importing.open_foreign(path)
+        network = foreign.network(labels=labels, input_size=input_size)
+        shapes = expected_shapes(network.build(batch_size=None))
         checkpoint = Checkpoint(
             network=network,
             spec=dataclasses.replace(network.spec(), author=""),
-            weights=importer.weights(path, file, shapes),
+            weights=foreign.weights(shapes),
         )
     check_weights(shapes, checkpoint.weights, source=path)
     return _with_normalisation(checkpoint, path, mean, std)
@@ -199,24 +198,6 @@ def deployable(checkpoint: Checkpoint) -> Checkpoint:
     if network == checkpoint.network:
         return checkpoint
     return dataclasses.replace(checkpoint, network=network, weights=weights)
-
-
-def _importer_of(path: Path, file: KerasFile) -> KerasImporter:
-    """Tell which network a Keras file holds; ModelError that says why it is none of them."""
-    reasons = []
-    for kind in networks.NETWORKS.values():
-        if kind.importer is None:
-            continue
-        reason = kind.importer.misfit(file)
-        if reason is None:
-            return kind.importer
-        reasons.append(f"{kind.title} ({reason})")
-    names = [layer.name for layer in file.layers]
-    raise ModelError(
-        path,
-        f"is neither a {' nor a '.join(reasons)}: it has {', '.join(names[:3])} "
-        f"({len(names)} layers with weights in all)",
-    )
 
 
 def _with_normalisation(

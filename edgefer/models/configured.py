@@ -15,7 +15,7 @@ class Configured:
     """A frozen dataclass that configures a network: its options as JSON, and its defaults.
 
     Options are numbers, texts, enumerations, or tuples of them. Unless the network says
-    otherwise, no image of a batch touches another.
+    otherwise, no image of a batch touches another, and its answers are probabilities.
     """
 
     title: ClassVar[str]
@@ -24,6 +24,11 @@ class Configured:
     def batch_coupled(self) -> bool:
         """Whether an image's answer depends on the other images of its batch: no."""
         return False
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What whoever takes its answers should know: nothing special."""
+        return ()
 
     def deployable(self, weights: "Weights") -> tuple[Self, "Weights"]:
         """Return the network as it is, which couples no images."""

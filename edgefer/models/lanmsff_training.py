@@ -64,6 +64,6 @@ SOFT = Recipe(
 
 KIND = Kind(
     network=Lanmsff,
-    importer=lanmsff_import,
+    keras_importer=lanmsff_import,
     recipes=(SOFT, AUTHORS),
 )

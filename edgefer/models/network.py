@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from edgefer.models.keras_files import KerasFile
 from edgefer.models.spec import ModelSpec
+from edgefer.models.state_dicts import States
 from edgefer.training.recipes import Recipe, Stage
 
 if TYPE_CHECKING:
@@ -46,6 +47,10 @@ class Network(Protocol):
     def batch_coupled(self) -> bool:
         """Whether an image's answer depends on the other images of its batch."""
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What whoever takes its answers should know, each without a full stop."""
+
     def spec(self, *, training_data: str = "", licence: str = "") -> ModelSpec:
         """Return the input contract."""
 
@@ -79,21 +84,33 @@ class Network(Protocol):
         """Rebuild what `to_dict` gave; ValueError where an option is unknown or does not fit."""
 
 
-class KerasImporter(Protocol):
-    """How a network is found in a Keras file: a module with these functions."""
+SavedT_contra = TypeVar("SavedT_contra", contravariant=True)
 
-    def misfit(self, file: KerasFile) -> str | None:
+
+class Importer(Protocol[SavedT_contra]):
+    """How a network is found in what other code saved: a module with these functions.
+
+    What was saved is a KerasFile, or the arrays of a state dict by their names.
+    """
+
+    def misfit(self, saved: SavedT_contra, /) -> str | None:
         """Say what the file lacks to be this network; None where it looks like it."""
 
     def network(
-        self, path: Path, file: KerasFile, *, labels: Sequence[str] | None, input_size: int | None
+        self,
+        path: Path,
+        saved: SavedT_contra,
+        /,
+        *,
+        labels: Sequence[str] | None,
+        input_size: int | None,
     ) -> Network:
         """Tell which network of the kind a file holds; given options take precedence.
 
         Raises ModelError where it does not fit, or does not say what is needed.
         """
 
-    def weights(self, path: Path, file: KerasFile, shapes: Shapes) -> Weights:
+    def weights(self, path: Path, saved: SavedT_contra, shapes: Shapes, /) -> Weights:
         """Bring a file's weights under the graph's names; ModelError names what has no place."""
 
 
@@ -115,12 +132,15 @@ class Start:
 class Kind:
     """A kind of network: all that the commands know of it.
 
-    `recipes` has the default one first. `importer` reads Keras files of others.
+    `recipes` has the default one first. The importers read checkpoints of others, as far as there
+    are any; `parts` are the first words of file names where one lies in several files.
     """
 
     network: type[Network]
     recipes: tuple[Recipe, ...]
-    importer: KerasImporter | None = None
+    keras_importer: Importer[KerasFile] | None = None
+    torch_importer: Importer[States] | None = None
+    parts: tuple[str, ...] = ()
     starts: tuple[Start, ...] = ()
 
     @property

@@ -68,7 +68,7 @@ SOFT = Recipe(
 
 KIND = Kind(
     network=PattLite,
-    importer=patt_lite_import,
+    keras_importer=patt_lite_import,
     recipes=(SOFT, AUTHORS),
     starts=(
         Start(
