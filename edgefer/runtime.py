@@ -172,6 +172,15 @@ def open_with_all_tensors(tflite: bytes) -> Any:
     return interpreter
 
 
+def open_bundled(path: Path) -> Any:
+    """Load a .tflite that edgefer brings and that is no classifier, such as a face detector.
+
+    Returns the runtime's own interpreter, its tensors allocated. Not for files from outside,
+    which are tried in a child process first.
+    """
+    return _load(path, threads=1)
+
+
 def require_loadable(path: Path, *, timeout_s: float = LOAD_TIMEOUT_S) -> None:
     """Raise ModelError unless `path` is a .tflite that loads and runs.
 

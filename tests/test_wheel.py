@@ -17,7 +17,7 @@ PACKAGE_FOLDERS = {
     "benchmarks": "edgefer/benchmarks",
     "calibration_data": "edgefer/calibration_data",
 }
-DATA_FOLDERS = ("edgefer/models/weights", "calibration_data")
+DATA_FOLDERS = ("edgefer/models/weights", "edgefer/prediction", "calibration_data")
 
 pytestmark = pytest.mark.slow
 

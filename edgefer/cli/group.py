@@ -16,6 +16,7 @@ COMPLETION_VARIABLE = "_EDGEFER_COMPLETE"
 SHORT_HELPS = {
     "convert": "Make a small, verified .tflite of a model.",
     "evaluate": "Measure accuracy on labelled faces, and what a conversion cost.",
+    "predict": "Find faces in pictures and videos, and name their expressions.",
     "bench": "Measure latency on Raspberry Pi boards and Android devices.",
     "inspect": "Show what is in a model file.",
     "train": "Train a network on your own labelled faces.",
@@ -60,6 +61,7 @@ class OrderedGroup(click.Group):
     epilog=examples(
         "edgefer convert --int8",
         "edgefer evaluate patt-lite-int8.tflite --data my-faces/",
+        "edgefer predict patt-lite-int8.tflite photo.jpg --annotate marked.png",
         "edgefer bench on-device patt-lite-int8.tflite --device ssh://pi@raspberrypi.local",
         "edgefer inspect patt-lite-int8.tflite",
         "edgefer train patt-lite --data my-faces/",

@@ -1,0 +1,1 @@
+"""From pictures with people in them to the expressions of their faces."""
