@@ -8,7 +8,7 @@ from pathlib import Path
 from edgefer.models import arbex_import, state_dicts
 from edgefer.models.arbex import Arbex
 from edgefer.models.network import Kind, Start, Weights
-from edgefer.training.recipes import Augmentation, Recipe, Schedule, Stage
+from edgefer.training.recipes import FACE_CHANGES, Augmentation, Recipe, Schedule, Stage
 
 AUTHORS = Recipe(
     # The authors' training script. It gives no learning rates that train (all are 1 unless set),
@@ -44,11 +44,7 @@ SOFT = Recipe(
             classifier_dropout=0.2,
         ),
     ),
-    augmentations=(
-        Augmentation(
-            rotation_degrees=15, zoom=0.15, shift=0.08, contrast=0.3, brightness=0.15, erase=0.25
-        ),
-    ),
+    augmentations=(FACE_CHANGES,),
     batch_size=64,
     soft_labels=True,
     class_weights=False,

@@ -3,7 +3,7 @@
 from edgefer.models import lanmsff_import
 from edgefer.models.lanmsff import Lanmsff
 from edgefer.models.network import Kind
-from edgefer.training.recipes import Augmentation, Recipe, Schedule, Stage, Watched
+from edgefer.training.recipes import FACE_CHANGES, Augmentation, Recipe, Schedule, Stage, Watched
 
 AUTHORS = Recipe(
     # The LANMSFF authors' notebooks. They enlarge the dataset once to four times its size; here
@@ -48,11 +48,7 @@ SOFT = Recipe(
             dropout=0.2,
         ),
     ),
-    augmentations=(
-        Augmentation(
-            rotation_degrees=15, zoom=0.15, shift=0.08, contrast=0.3, brightness=0.15, erase=0.25
-        ),
-    ),
+    augmentations=(FACE_CHANGES,),
     batch_size=64,
     soft_labels=True,
     class_weights=False,

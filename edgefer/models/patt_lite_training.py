@@ -4,7 +4,7 @@ from edgefer.models import patt_lite_import
 from edgefer.models.network import Kind, Start
 from edgefer.models.patt_lite import PattLite
 from edgefer.training import starting_weights
-from edgefer.training.recipes import Augmentation, Recipe, Schedule, Stage, Watched
+from edgefer.training.recipes import FACE_CHANGES, Augmentation, Recipe, Schedule, Stage, Watched
 
 AUTHORS = Recipe(
     # The PAtt-Lite authors' notebook: hard labels, balanced class weights, head first.
@@ -53,11 +53,7 @@ SOFT = Recipe(
             dropout=0.2,
         ),
     ),
-    augmentations=(
-        Augmentation(
-            rotation_degrees=15, zoom=0.15, shift=0.08, contrast=0.3, brightness=0.15, erase=0.25
-        ),
-    ),
+    augmentations=(FACE_CHANGES,),
     batch_size=64,
     soft_labels=True,
     class_weights=False,
