@@ -24,6 +24,7 @@ from edgefer.models.arbex_plan import (
     Scale,
     Unit,
 )
+from edgefer.models.batch_normalization import batch_normalization
 from edgefer.quiet import load_keras
 
 if TYPE_CHECKING:
@@ -111,9 +112,7 @@ def _convolution(
 
 
 def _normalized(x: Any, name: str) -> Any:
-    from keras import layers
-
-    return layers.BatchNormalization(momentum=0.9, epsilon=NORM_EPSILON, name=name)(x)
+    return batch_normalization()(NORM_EPSILON, name=name)(x)
 
 
 def _bent(x: Any, name: str) -> Any:
