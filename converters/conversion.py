@@ -15,6 +15,7 @@ from edgefer import metadata, runtime
 from edgefer.converters import float_model, graph
 from edgefer.converters.bias_correction import correct_biases
 from edgefer.converters.io_types import with_io_types
+from edgefer.converters.mixed_precision import MixedPrecision, mixed_precision
 from edgefer.converters.quantize import (
     InputQuantization,
     head_operators,
@@ -128,7 +129,7 @@ def _quantized(
         float_tflite = correct_biases(
             float_tflite,
             corrected,
-            skipped=_head(float_tflite) if recipe.head_in_float else frozenset(),
+            skipped=_float_operators(float_tflite, recipe),
             progress=steps.part(len(corrected)),
         )
     return quantize(
@@ -158,8 +159,12 @@ class _Steps:
         return lambda done, _: report(before + done, total)
 
 
-def _head(float_tflite: bytes) -> frozenset[int]:
-    return frozenset(operator.index for operator in head_operators(graph.read(float_tflite)))
+def _float_operators(float_tflite: bytes, recipe: QuantizationRecipe) -> frozenset[int]:
+    """Return the operators whose weights the recipe does not round."""
+    content = graph.read(float_tflite)
+    head = head_operators(content) if recipe.head_in_float else ()
+    mixed = mixed_precision(content) if recipe.mixed_precision else MixedPrecision()
+    return mixed.floats.union(operator.index for operator in head)
 
 
 def _pixel_range(spec: ModelSpec) -> tuple[float, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ai_edge_litert import schema_py_generated as schema
 
 from edgefer.converters import graph
+from edgefer.converters.weights import weighted_layers
 from edgefer.errors import MissingExtraError, ModelError
 from edgefer.quiet import quiet
 
@@ -67,9 +69,24 @@ def from_tflite(tflite: bytes, *, source: Path | str) -> bytes:
     model = graph.unpack(tflite, source=source)
     for tensor in model.subgraphs[0].tensors:
         tensor.shapeSignature = None
+    _flatten_biases(content, model)
     if not model.signatureDefs:
         model.signatureDefs = [_signature(content)]
     return graph.pack(model)
+
+
+def _flatten_biases(content: graph.Graph, model: Any) -> None:
+    """Give dense layers' biases one axis; some of litert-torch's have four.
+
+    litert-quantizer gives such a bias scales along the wrong axis, and no interpreter loads it.
+    """
+    for layer in weighted_layers(content):
+        bias = layer.bias
+        if bias is None or layer.operator.kind != "FULLY_CONNECTED":
+            continue
+        readers = [op for op in content.operators if bias.index in op.inputs]
+        if len(bias.shape) > 1 and len(readers) == 1:
+            model.subgraphs[0].tensors[bias.index].shape = [math.prod(bias.shape)]
 
 
 def _convert(folder: str, *, source: Path | str) -> bytes:

@@ -1,7 +1,6 @@
 """Weights and activations to integers, by litert-quantizer."""
 
 import math
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,8 @@ import numpy.typing as npt
 
 from edgefer.converters import graph
 from edgefer.converters.activations import activation_ranges
+from edgefer.converters.litert_recipe import litert_recipe
+from edgefer.converters.mixed_precision import MixedPrecision, mixed_precision
 from edgefer.converters.recipes import IoType, Precision, QuantizationRecipe
 from edgefer.converters.weights import SMALLEST_RANGE, weighted_layers
 from edgefer.errors import MissingExtraError, ModelError, UsageError
@@ -82,12 +83,16 @@ def quantize(
         raise MissingExtraError("quantizing a model", "convert") from exc
     try:
         quantizer = Quantizer(float_tflite)
-        quantizer.load_quantization_recipe(_litert_recipe(recipe, content))
+        mixed = mixed_precision(content) if recipe.mixed_precision else MixedPrecision()
+        head = head_operators(content) if recipe.head_in_float else []
+        quantizer.load_quantization_recipe(litert_recipe(recipe, content, mixed, head))
         ranges: dict[str, Any] | None = None
         if recipe.precision.needs_calibration:
-            ranges = _calibrate(content, float_tflite, calibration, progress)
+            tensors = _integer_tensors(content, mixed)
+            ranges = _calibrate(tensors, float_tflite, calibration, progress)
             pixels = input_quantization(input_range, recipe.input_type)
             ranges.update(_input_range(content, pixels))
+            ranges.update(_score_range(content, ranges) if mixed.floats else {})
             ranges.update(_widened_weights(content, ranges, recipe.precision))
         with quiet():
             result = quantizer.quantize(ranges, enable_progress_report=False)
@@ -107,50 +112,30 @@ def head_operators(content: graph.Graph) -> list[graph.Operator]:
     return head
 
 
-def _litert_recipe(recipe: QuantizationRecipe, content: graph.Graph) -> list[dict[str, Any]]:
-    from litert_quantizer import qtyping
-    from litert_quantizer import recipe as presets
-    from litert_quantizer.algorithm_manager import AlgorithmName
-    from litert_quantizer.recipe_manager import RecipeManager
-
-    manager = RecipeManager()
-    everything = qtyping.TFLOperationName.ALL_SUPPORTED
-    if recipe.precision is Precision.FLOAT16:
-        half = qtyping.TensorQuantizationConfig(num_bits=16, dtype=qtyping.TensorDataType.FLOAT)
-        config = qtyping.OpQuantizationConfig(
-            weight_tensor_config=half,
-            compute_precision=qtyping.ComputePrecision.FLOAT,
-            explicit_dequantize=True,
-        )
-        manager.add_quantization_config(".*", everything, config, AlgorithmName.FLOAT_CASTING)
-        return list(manager.get_quantization_recipe())
-    preset = {
-        Precision.DYNAMIC: presets.dynamic_wi8_afp32,
-        Precision.INT16X8: presets.static_wi8_ai16,
-        Precision.INT8: presets.static_wi8_ai8,
-    }[recipe.precision]
-    manager.load_quantization_recipe(preset())
-    for operator in head_operators(content) if recipe.head_in_float else ():
-        name = re.escape(content.tensors[operator.outputs[0]].name)
-        manager.add_quantization_config(
-            f"^{name}", everything, algorithm_key=AlgorithmName.NO_QUANTIZE
-        )
-    return list(manager.get_quantization_recipe())
+def _integer_tensors(content: graph.Graph, mixed: MixedPrecision) -> list[graph.Tensor]:
+    """Return the computed float tensors that become integers, which need a range."""
+    needed = {*content.inputs, *content.outputs}
+    for operator in content.operators:
+        if operator.index not in mixed.floats | mixed.rounding:
+            needed |= {*operator.inputs, *operator.outputs}
+    computed = {*content.inputs, *(i for op in content.operators for i in op.outputs)}
+    tensors = [content.tensors[index] for index in sorted(needed & computed)]
+    return [tensor for tensor in tensors if tensor.dtype == "float32"]
 
 
 def _calibrate(
-    content: graph.Graph, float_tflite: bytes, faces: Float32Array, progress: Progress | None
+    tensors: list[graph.Tensor],
+    float_tflite: bytes,
+    faces: Float32Array,
+    progress: Progress | None,
 ) -> dict[str, Any]:
-    """Return the range of every float tensor over all faces, by name.
+    """Return the range of each of the tensors over all faces, by name.
 
     litert-quantizer's own calibration takes a moving average of the faces' ranges, which cuts
     off the peaks of every other face.
     """
     if not len(faces):
         raise ValueError("there are no calibration faces")
-    computed = {*content.inputs, *(i for op in content.operators for i in op.outputs)}
-    tensors = [content.tensors[index] for index in sorted(computed)]
-    tensors = [tensor for tensor in tensors if tensor.dtype == "float32"]
     found = activation_ranges(float_tflite, faces, [tensor.index for tensor in tensors], progress)
     return {tensor.name: _range(tensor, *found[tensor.index]) for tensor in tensors}
 
@@ -165,6 +150,15 @@ def _input_range(content: graph.Graph, pixels: InputQuantization) -> dict[str, A
     """Return the calibration result under which the input gets exactly `pixels`."""
     image = content.tensors[content.inputs[0]]
     return {image.name: _range(image, *pixels.range)}
+
+
+def _score_range(content: graph.Graph, ranges: dict[str, Any]) -> dict[str, Any]:
+    """Return the range of a softmax for scores that are all within 0…1, more than faces showed."""
+    scores = content.tensors[content.outputs[0]]
+    seen = ranges[scores.name]
+    if float(np.min(seen["min"])) < 0 or float(np.max(seen["max"])) > 1:
+        return {}
+    return {scores.name: _range(scores, 0.0, 255 / 256)}
 
 
 def _widened_weights(

@@ -44,7 +44,9 @@ class QuantizationRecipe:
     """One way to convert; the presets below are varied with `dataclasses.replace`.
 
     `bias_correction` needs int8 weights; `head_in_float`, which keeps the last fully-connected
-    layers and the softmax as they are, needs integer activations.
+    layers and the softmax as they are, needs integer activations. `mixed_precision` keeps an int8
+    graph whole: activations are floats from the first operator on that would split it, as
+    `mixed_precision` the module says.
     """
 
     precision: Precision
@@ -52,12 +54,15 @@ class QuantizationRecipe:
     output_type: IoType = IoType.FLOAT32
     bias_correction: bool = False
     head_in_float: bool = False
+    mixed_precision: bool = False
 
     def __post_init__(self) -> None:
         if self.bias_correction and not self.precision.rounds_weights:
             raise ValueError(f"{self.precision} rounds no weights, so no bias needs correction")
         if self.head_in_float and not self.precision.needs_calibration:
             raise ValueError(f"{self.precision} leaves the head in floating point anyway")
+        if self.mixed_precision and self.precision is not Precision.INT8:
+            raise ValueError(f"mixed precision is a way to make int8, not {self.precision}")
 
     @property
     def needs_faces(self) -> bool:
@@ -77,6 +82,7 @@ INT8 = QuantizationRecipe(
     input_type=IoType.INT8,
     output_type=IoType.INT8,
     bias_correction=True,
+    mixed_precision=True,
 )
 # 16-bit activations with 8-bit weights, same specification, for what 8-bit activations break.
 INT16X8 = QuantizationRecipe(

@@ -2,7 +2,7 @@
 
 import tempfile
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import numpy.typing as npt
 from edgefer import runtime
 from edgefer.converters import graph
 from edgefer.converters.graph import Graph, Operator, Quantization, Tensor
+from edgefer.converters.mixed_precision import MixedPrecision, mixed_precision
 from edgefer.converters.quantize import HEAD_KINDS, InputQuantization
 from edgefer.converters.recipes import IoType, Precision, QuantizationRecipe
 from edgefer.converters.weights import CHANNEL_AXES, WeightedLayer, weighted_layers
@@ -35,10 +36,16 @@ _CONVERSIONS = frozenset({"QUANTIZE", "DEQUANTIZE"})
 
 @dataclass(frozen=True, kw_only=True)
 class Verification:
-    """What a converted file holds: `float_operators` leaves out the conversions at its ends."""
+    """What a converted file holds: `float_operators` leaves out the conversions at its ends.
+
+    Where mixed precision was needed, `kept_in_float` counts by kind what computes in float, and
+    `rounding_layers` the layers with int8 weights that round their float input in each image.
+    """
 
     operators: Mapping[str, int]
     float_operators: int
+    kept_in_float: Mapping[str, int]
+    rounding_layers: int
     per_channel_layers: int
     input_type: str
     output_type: str
@@ -61,16 +68,19 @@ def verify(
     """
     content = graph.read(tflite, source=source)
     layers = weighted_layers(_with_weights_in_place(content))
+    mixed = mixed_precision(content) if recipe.mixed_precision else MixedPrecision()
     try:
         _check_ends(content, recipe, pixels)
-        _check_weights(content, layers, recipe)
-        _check_activations(content, recipe)
+        _check_weights(content, layers, recipe, mixed)
+        _check_activations(content, recipe, mixed)
         _check_scores(_scores(tflite, samples), content)
     except ValueError as exc:
         raise ModelError(source, f"failed verification: {exc}") from exc
     return Verification(
         operators=dict(Counter(operator.kind for operator in content.operators)),
         float_operators=len(_float_operators(content)),
+        kept_in_float=_kinds(content, mixed.floats),
+        rounding_layers=len(mixed.rounding),
         per_channel_layers=sum(_is_per_channel(layer) for layer in layers),
         input_type=content.tensors[content.inputs[0]].dtype,
         output_type=content.tensors[content.outputs[0]].dtype,
@@ -127,13 +137,22 @@ def _only(quantization: Quantization) -> tuple[float, int]:
     return float(quantization.scales[0]), int(quantization.zero_points[0])
 
 
-def _check_weights(content: Graph, layers: list[WeightedLayer], recipe: QuantizationRecipe) -> None:
+def _kinds(content: Graph, positions: Iterable[int]) -> dict[str, int]:
+    kinds = Counter(content.operators[index].kind for index in positions)
+    return {kind: count for kind, count in kinds.most_common() if kind not in _CONVERSIONS}
+
+
+def _check_weights(
+    content: Graph, layers: list[WeightedLayer], recipe: QuantizationRecipe, mixed: MixedPrecision
+) -> None:
     without = _layers_without_weights(content)
     if without and recipe.precision is not Precision.FLOAT32:
         raise ValueError(f"{without} of its layers have no constant weights")
     wanted = WEIGHT_TYPES[recipe.precision]
     for layer in layers:
         if recipe.head_in_float and layer.operator.kind in HEAD_KINDS and layer.weights.is_float:
+            continue
+        if layer.operator.index in mixed.floats and layer.weights.is_float:
             continue
         name = f"{layer.operator.kind} at position {layer.operator.index}"
         if layer.weights.dtype != wanted:
@@ -165,11 +184,15 @@ def _is_per_channel(layer: WeightedLayer) -> bool:
     return len(quantization.scales) == channels and along and not quantization.zero_points.any()
 
 
-def _check_activations(content: Graph, recipe: QuantizationRecipe) -> None:
+def _check_activations(content: Graph, recipe: QuantizationRecipe, mixed: MixedPrecision) -> None:
     if not recipe.precision.needs_calibration:
         return
-    allowed = HEAD_KINDS | _CONVERSIONS if recipe.head_in_float else frozenset[str]()
-    left = sorted({op.kind for op in _float_operators(content)} - allowed)
+    allowed = HEAD_KINDS if recipe.head_in_float else frozenset[str]()
+    if recipe.head_in_float or mixed.floats:
+        allowed |= _CONVERSIONS
+    known = mixed.floats | mixed.rounding
+    computing = {op.kind for op in _float_operators(content) if op.index not in known}
+    left = sorted(computing - allowed)
     if left:
         raise ValueError(f"{', '.join(left)} still computes in floating point")
 

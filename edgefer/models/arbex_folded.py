@@ -145,23 +145,21 @@ def _normalized(x: Any, epsilon: float) -> Any:
     """Divide by the root mean square over channels, which of centered ones is the deviation."""
     from keras import ops
 
-    width = x.shape[-1]
-    mean = np.full((width, 1), 1 / width, np.float32)
-    squared = x * x
-    variance = (
-        ops.matmul(squared, mean)
-        if len(x.shape) == 2
-        else ops.conv(squared, mean[None, None], 1, "valid")
-    )
-    return x * ops.rsqrt(variance + epsilon)
+    return x * ops.rsqrt(_mean(x * x) + epsilon)
 
 
-def _centered(x: Any) -> Any:
+def _mean(x: Any) -> Any:
+    """Average over channels, as a layer with one channel, to which an engine adds an epsilon."""
     from keras import ops
 
     width = x.shape[-1]
-    matrix = np.eye(width, dtype=np.float32) - np.float32(1 / width)
-    return ops.conv(x, matrix[None, None], 1, "valid")
+    mean = np.full((width, 1), 1 / width, np.float32)
+    return ops.matmul(x, mean) if len(x.shape) == 2 else ops.conv(x, mean[None, None], 1, "valid")
+
+
+def _centered(x: Any) -> Any:
+    """Subtract the mean over channels; as one matrix it would not outlast rounding to int8."""
+    return x - _mean(x)
 
 
 def _mlp(x: Any, name: str, width: int) -> Any:

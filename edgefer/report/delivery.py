@@ -10,6 +10,7 @@ from typing import Any
 from edgefer import __version__, files
 from edgefer.converters.conversion import ConvertedModel
 from edgefer.converters.job import Delivery
+from edgefer.converters.mixed_precision import SPLITTING_KINDS
 from edgefer.converters.recipes import IoType
 from edgefer.evaluation.result import ModelResult
 from edgefer.report import evaluation as evaluation_report
@@ -98,6 +99,11 @@ def warnings(delivery: Delivery) -> list[str]:
     coupling = delivery.original.coupling
     if coupling is not None and coupling.coupled:
         found.append(coupling_sentence(coupling))
+    found.extend(
+        f"{delivery.job.path_of(model.recipe).name}: {kept}"
+        for model in delivery.models
+        if (kept := precision_sentence(model)) is not None
+    )
     if delivery.evaluation is not None:
         found.extend(evaluation_report.warnings(delivery.evaluation))
     return found
@@ -116,6 +122,21 @@ def page_of(delivery: Delivery, model: ConvertedModel) -> Page:
         passed=True,
         warnings=tuple(warnings(delivery)),
         tables=tuple(sections),
+    )
+
+
+def precision_sentence(model: ConvertedModel) -> str | None:
+    """Return which operators of an int8 model stay float, and why; None where none does."""
+    found = model.verification
+    if not found.kept_in_float:
+        return None
+    splitting = ", ".join(
+        f"{count} {kind}" for kind, count in found.kept_in_float.items() if kind in SPLITTING_KINDS
+    )
+    return (
+        f"{sum(found.kept_in_float.values())} operators stay float, since XNNPACK has no int8 "
+        f"kernels for {splitting}, which would split the graph; the {found.rounding_layers} layers "
+        "between them have int8 weights and round their input to int8 in each image"
     )
 
 
