@@ -17,17 +17,17 @@ from edgefer.converters.bias_correction import correct_biases
 from edgefer.converters.io_types import with_io_types
 from edgefer.converters.mixed_precision import MixedPrecision, mixed_precision
 from edgefer.converters.quantize import (
-    InputQuantization,
     head_operators,
     input_quantization,
     quantize,
 )
-from edgefer.converters.recipes import IoType, QuantizationRecipe
+from edgefer.converters.recipes import QuantizationRecipe
+from edgefer.converters.shared_normalisation import with_shared_normalisation
 from edgefer.converters.verify import Verification, verify
 from edgefer.data.disjoint import content_hash
 from edgefer.data.faces import LabelledFaces
 from edgefer.data.preprocessing import normalise, to_pixels
-from edgefer.errors import DataError, ModelError, UsageError
+from edgefer.errors import DataError, ModelError
 from edgefer.models.checkpoints import Checkpoint
 from edgefer.models.spec import ModelSpec
 from edgefer.progress import Progress
@@ -84,12 +84,13 @@ def convert(
     """Make one verified file of a float .tflite (from `float_model`) by one recipe.
 
     `calibration` is needed where `recipe.needs_faces`. Raises ModelError where the model
-    does not fit its spec or the result fails verification, DataError without calibration faces,
-    UsageError for an integer input whose normalisation differs between channels.
+    does not fit its spec or the result fails verification, DataError without calibration faces.
+    Where the spec normalises each channel differently, the result's own is the same for all.
     """
     source = source or spec.name
     _require_fit(float_tflite, spec, source)
-    pixels = _pixels(spec, recipe)
+    float_tflite, spec = with_shared_normalisation(float_tflite, spec)
+    pixels = input_quantization(_pixel_range(spec), recipe.input_type)
     faces = _normalised(calibration, spec) if recipe.needs_faces else None
     content = _quantized(float_tflite, spec, recipe, faces, source, progress)
     content = with_io_types(content, recipe.input_type, recipe.output_type, pixels)
@@ -168,19 +169,9 @@ def _float_operators(float_tflite: bytes, recipe: QuantizationRecipe) -> frozens
 
 
 def _pixel_range(spec: ModelSpec) -> tuple[float, float]:
-    """Return the normalised values of the smallest and the largest pixel of any channel."""
-    channels = list(zip(spec.mean, spec.std, strict=True))
-    return min(-mean / std for mean, std in channels), max((255 - m) / s for m, s in channels)
-
-
-def _pixels(spec: ModelSpec, recipe: QuantizationRecipe) -> InputQuantization:
-    is_uniform = len(set(spec.mean)) == len(set(spec.std)) == 1
-    if not is_uniform and recipe.input_type is not IoType.FLOAT32:
-        raise UsageError(
-            f"{spec.name} normalises each channel differently, which one {recipe.input_type} "
-            "scale cannot hold; give --input-type float32"
-        )
-    return input_quantization(_pixel_range(spec), recipe.input_type)
+    """Return the normalised values of the smallest and the largest pixel."""
+    mean, std = spec.mean[0], spec.std[0]
+    return -mean / std, (255 - mean) / std
 
 
 def _require_fit(float_tflite: bytes, spec: ModelSpec, source: Path | str) -> None:

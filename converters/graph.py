@@ -154,9 +154,18 @@ def add_tensor(model: Any, template: Any, **fields: Any) -> int:
 
 
 def add_operator(
-    model: Any, kind: str, inputs: Sequence[int], outputs: Sequence[int], *, first: bool
+    model: Any,
+    kind: str,
+    inputs: Sequence[int],
+    outputs: Sequence[int],
+    *,
+    first: bool,
+    options: Any = None,
 ) -> None:
-    """Insert an operator without options at the start or the end of the main subgraph."""
+    """Insert an operator at the start or the end of the main subgraph.
+
+    `options` is one of the schema's objects, such as Conv2DOptionsT.
+    """
     builtin = getattr(schema.BuiltinOperator, kind)
     model.operatorCodes.append(
         schema.OperatorCodeT(builtinCode=builtin, deprecatedBuiltinCode=builtin, version=1)
@@ -164,6 +173,10 @@ def add_operator(
     operator = schema.OperatorT(
         opcodeIndex=len(model.operatorCodes) - 1, inputs=list(inputs), outputs=list(outputs)
     )
+    if options is not None:
+        operator.builtinOptions = options
+        kind_of_options = type(options).__name__.removesuffix("T")
+        operator.builtinOptionsType = getattr(schema.BuiltinOptions, kind_of_options)
     operators = model.subgraphs[0].operators
     operators.insert(0 if first else len(operators), operator)
 

@@ -175,18 +175,16 @@ def _evaluated(
     report: Progress,
 ) -> EvaluationResult:
     """Evaluate the float model and every other precision on the same faces."""
-    contents = {job.path_of(FLOAT32).name: original.tflite}
+    contents = {job.path_of(FLOAT32).name: (original.tflite, original.spec)}
     for model in models:
         if model.recipe.precision is not Precision.FLOAT32:
-            contents[job.path_of(model.recipe).name] = model.tflite
+            contents[job.path_of(model.recipe).name] = model.tflite, model.spec
     with tempfile.TemporaryDirectory() as folder:
         evaluated = []
-        for name, content in contents.items():
+        for name, (content, spec) in contents.items():
             path = Path(folder) / name
             path.write_bytes(content)
-            evaluated.append(
-                EvaluatedModel(name=name, spec=original.spec, source=path, checked=True)
-            )
+            evaluated.append(EvaluatedModel(name=name, spec=spec, source=path, checked=True))
         return evaluate(
             evaluated, faces, progress=lambda done, total: report("Evaluating", done, total)
         )

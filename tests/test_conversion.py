@@ -8,6 +8,7 @@ import pytest
 import small_models
 
 from edgefer import metadata, runtime
+from edgefer.converters import graph
 from edgefer.converters.conversion import (
     ConvertedModel,
     convert,
@@ -21,10 +22,10 @@ from edgefer.converters.recipes import (
     FLOAT32,
     INT8,
     PRESETS,
-    IoType,
     QuantizationRecipe,
 )
-from edgefer.errors import DataError, ModelError, UsageError
+from edgefer.data.preprocessing import normalise
+from edgefer.errors import DataError, ModelError
 from edgefer.models.checkpoints import Checkpoint, named_weights
 
 PATT_LITE_SPEC = small_models.PATT_LITE.spec(training_data="noise", licence="MIT")
@@ -141,15 +142,31 @@ def test_faces_are_needed_and_missing_ones_named(recipe: QuantizationRecipe) -> 
         convert(small_models.small(), small_models.SPEC, recipe, small_models.faces(1).select([]))
 
 
-def test_channels_with_a_normalisation_each_take_floats_only() -> None:
-    spec = dataclasses.replace(
-        small_models.SPEC, mean=(123.7, 116.3, 103.5), std=(58.4, 57.1, 57.4)
+BY_CHANNEL = dataclasses.replace(
+    small_models.SPEC, mean=(123.7, 116.3, 103.5), std=(58.4, 57.1, 57.4)
+)
+
+
+def test_channels_with_a_normalisation_each_get_one_for_all_and_a_layer_in_front() -> None:
+    """The answers to the same pixels stay; what the pixels are brought to is -1…1."""
+    made = convert(small_models.small(), BY_CHANNEL, FLOAT32)
+    assert (made.spec.mean, made.spec.std) == ((127.5,) * 3, (127.5,) * 3)
+    assert made.verification.operators["DEPTHWISE_CONV_2D"] == 2
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3)).astype(np.uint8)
+    np.testing.assert_allclose(
+        small_models.run(made.tflite, normalise(pixels, made.spec)),
+        small_models.run(small_models.small(), normalise(pixels, BY_CHANNEL)),
+        atol=1e-5,
     )
-    with pytest.raises(UsageError, match="--input-type float32"):
-        convert(small_models.small(), spec, INT8, small_models.faces(4))
-    recipe = dataclasses.replace(INT8, input_type=IoType.FLOAT32)
-    made = convert(small_models.small(), spec, recipe, small_models.faces(4))
+
+
+def test_their_int8_takes_raw_pixels() -> None:
+    made = convert(small_models.small(), BY_CHANNEL, INT8, small_models.faces(4))
     assert made.verification.float_operators == 0
+    image = graph.read(made.tflite).tensors[graph.read(made.tflite).inputs[0]]
+    assert image.quantization is not None
+    assert float(image.quantization.scales[0]) == pytest.approx(1 / 127.5)
+    assert int(image.quantization.zero_points[0]) == -1
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgefer import calibration_data
+from edgefer import calibration_data, runtime
 from edgefer.benchmarks import profiler
 from edgefer.converters import conversion, float_model, graph, recipes
 from edgefer.data.faces import LabelledFaces
@@ -31,6 +31,7 @@ from edgefer.evaluation.inference import inputs_of
 from edgefer.models import arbex_import, checkpoints
 from edgefer.models.arbex import Arbex
 from edgefer.quiet import quiet
+from edgefer.runtime import TfliteModel
 
 Float32Array = npt.NDArray[np.float32]
 
@@ -98,33 +99,16 @@ def litert_quantizer_int8(tflite: bytes, inputs: Float32Array) -> bytes:
     return bytes(quantizer.quantize(result).quantized_model)
 
 
-class Run:
-    """A model in the interpreter, one thread, with its latencies."""
-
-    def __init__(self, path: Path) -> None:
-        from ai_edge_litert.interpreter import Interpreter
-
-        self._interpreter = Interpreter(str(path), num_threads=1)
-        self._interpreter.allocate_tensors()
-        self._image = self._interpreter.get_input_details()[0]
-        self._scores = self._interpreter.get_output_details()[0]
-        self.latencies_ms: list[float] = []
-
-    def answer(self, face: Float32Array) -> int:
-        """Return the class of a normalised face (224, 224, 3)."""
-        scale, zero_point = self._image["quantization"]
-        values = face[None]
-        if self._image["dtype"] is not np.float32:
-            values = np.clip(np.rint(values / scale + zero_point), -128, 127)
-        self._interpreter.set_tensor(self._image["index"], values.astype(self._image["dtype"]))
-        self._interpreter.invoke()
-        return int(self._interpreter.get_tensor(self._scores["index"]).argmax())
-
-    def measure(self) -> None:
-        """Run once more."""
-        started = time.perf_counter()
-        self._interpreter.invoke()
-        self.latencies_ms.append((time.perf_counter() - started) * 1e3)
+def latencies_ms(models: list[TfliteModel], face: Float32Array) -> list[list[float]]:
+    """Run the models in turns, so that what else the machine does falls on all of them."""
+    values = [model.input.quantize(face[None]) for model in models]
+    found: list[list[float]] = [[] for _ in models]
+    for _ in range(ROUNDS):
+        for model, image, times in zip(models, values, found, strict=True):
+            started = time.perf_counter()
+            model.scores(image)
+            times.append((time.perf_counter() - started) * 1e3)
+    return found
 
 
 def main(checkout: Path, faces: int) -> None:
@@ -147,13 +131,10 @@ def main(checkout: Path, faces: int) -> None:
         for path, content in zip(paths, contents.values(), strict=True):
             path.write_bytes(content)
         with quiet():
-            runs = [Run(path) for path in paths]
-            answers = [np.array([run.answer(face) for face in compared]) for run in runs]
-            for _ in range(ROUNDS):
-                for run in runs:
-                    run.measure()
+            models = [runtime.open_model(path, checked=True) for path in paths]
+            answers = [model.probabilities(compared).argmax(axis=1) for model in models]
+            shortest = [min(times) for times in latencies_ms(models, compared[0])]
             profiles = [profiler.profile(str(path), 1, 1, _noise) for path in paths]
-    shortest = [min(run.latencies_ms) for run in runs]
     print("model | operators | partitions | MB | ms | edgefer's ms / its ms | agreement, float32")
     for index, (name, content) in enumerate(contents.items()):
         own = index % 2
