@@ -11,7 +11,7 @@ from edgefer.converters import float_model, graph
 from edgefer.data.faces import LabelledFaces
 from edgefer.data.labels import ALPHABETICAL_7, ALPHABETICAL_8
 from edgefer.data.preprocessing import normalise
-from edgefer.models.patt_lite import PattLite
+from edgefer.models.patt_lite.network import PattLite
 from edgefer.models.spec import ModelSpec
 
 Float32Array = npt.NDArray[np.float32]

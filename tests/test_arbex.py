@@ -18,9 +18,10 @@ import pytest
 from edgefer import runtime
 from edgefer.converters import cost, float_model, graph
 from edgefer.data.labels import CLASS_ORDERS
-from edgefer.models import arbex_import, batch_coupling, checkpoints
-from edgefer.models.arbex import Arbex, Balancing
-from edgefer.models.arbex_folding import MOST_DEVIATIONS
+from edgefer.models import batch_coupling, checkpoints
+from edgefer.models.arbex import importing
+from edgefer.models.arbex.folding import MOST_DEVIATIONS
+from edgefer.models.arbex.network import Arbex, Balancing
 from edgefer.training.recipes import Schedule, Stage
 
 pytestmark = [
@@ -62,13 +63,13 @@ def trained(head: str, balancing: Balancing) -> tuple[Arbex, Weights]:
     parts += [anchors] if balancing.has_anchors else []
     parts += ["attention"] if balancing is Balancing.BATCH else []
     found = states(*parts)
-    network = arbex_import.network(
+    network = importing.network(
         arbex_states.GOLDEN, found, labels=CLASS_ORDERS["Aff-Wild2"], input_size=None
     )
     assert network.balancing is balancing
     network = replace(network, temperature=temperature, delta=delta)
     shapes = checkpoints.expected_shapes(network.build())
-    weights = arbex_import.weights(arbex_states.GOLDEN, found, shapes)
+    weights = importing.weights(arbex_states.GOLDEN, found, shapes)
     if balancing.has_anchors:
         weights["balancing/trust"] = np.array(trust, np.float32)
     return network, weights

@@ -17,9 +17,10 @@ from commands import Ended, edgefer
 from edgefer import calibration_data, metadata, runtime
 from edgefer.errors import ModelError
 from edgefer.inspection import inspect
-from edgefer.models import checkpoints, state_dicts
-from edgefer.models.arbex import Arbex, Balancing
+from edgefer.models import checkpoints
+from edgefer.models.arbex.network import Arbex, Balancing
 from edgefer.models.contract import StatedContract
+from edgefer.models.formats import state_dicts
 
 TORCH_GOLDEN = Path(__file__).parent / "golden" / "torch"
 

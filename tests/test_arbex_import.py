@@ -11,8 +11,9 @@ import pytest
 
 from edgefer.data.labels import CLASS_ORDERS
 from edgefer.errors import ModelError
-from edgefer.models import arbex_import, checkpoints
-from edgefer.models.arbex import Arbex, Balancing
+from edgefer.models import checkpoints
+from edgefer.models.arbex import importing
+from edgefer.models.arbex.network import Arbex, Balancing
 
 SOURCE = Path("arbex.pth")
 LABELS = CLASS_ORDERS["Aff-Wild2"]
@@ -36,8 +37,8 @@ def shapes(network: Arbex) -> dict[str, tuple[int, ...]]:
 
 
 def imported(found: States) -> dict[str, Float32Array]:
-    network = arbex_import.network(SOURCE, found, labels=LABELS, input_size=None)
-    return arbex_import.weights(SOURCE, found, shapes(network))
+    network = importing.network(SOURCE, found, labels=LABELS, input_size=None)
+    return importing.weights(SOURCE, found, shapes(network))
 
 
 def problem(found: States) -> str:
@@ -62,7 +63,7 @@ def problem(found: States) -> str:
 def test_the_parts_that_there_are_say_which_network_it_is(
     parts: tuple[str, ...], balancing: Balancing, anchors: int, *, hidden_norm: bool
 ) -> None:
-    found = arbex_import.network(SOURCE, states(*parts), labels=LABELS, input_size=None)
+    found = importing.network(SOURCE, states(*parts), labels=LABELS, input_size=None)
     assert found == Arbex(
         labels=LABELS,
         balancing=balancing,
@@ -81,12 +82,12 @@ def test_names_may_stand_behind_those_of_their_part(wrapped: str) -> None:
         for part in parts
         for name, values in states(part).items()
     }
-    assert arbex_import.plain(SOURCE, found).keys() == states(*parts).keys()
+    assert importing.plain(SOURCE, found).keys() == states(*parts).keys()
 
 
 def test_a_state_dict_is_recognised_by_its_backbones() -> None:
-    assert arbex_import.misfit(states("vit")) is None
-    assert arbex_import.misfit(states("poster_ir50")) == "no landmark.path_1.0.net.0.weight"
+    assert importing.misfit(states("vit")) is None
+    assert importing.misfit(states("poster_ir50")) == "no landmark.path_1.0.net.0.weight"
 
 
 # What does not fit
@@ -135,9 +136,9 @@ def test_the_labels_have_to_be_given_since_no_file_has_them(classes: int) -> Non
     found["net.12.weight"] = np.ones((classes, 96), np.float32)
     found["net.12.bias"] = np.ones(classes, np.float32)
     with pytest.raises(ModelError, match=f"has {classes} classes and does not name them: give --l"):
-        arbex_import.network(SOURCE, found, labels=None, input_size=None)
+        importing.network(SOURCE, found, labels=None, input_size=None)
     with pytest.raises(ModelError, match=f"has {classes} classes, but 4 labels were given"):
-        arbex_import.network(SOURCE, found, labels=LABELS[:4], input_size=None)
+        importing.network(SOURCE, found, labels=LABELS[:4], input_size=None)
 
 
 def test_anchors_and_attention_of_other_numbers_of_classes_are_misshapen() -> None:
@@ -165,7 +166,7 @@ def as_theirs(branch: str) -> States:
 
 @pytest.mark.parametrize(
     ("branch", "read"),
-    [("ir", arbex_import.ir50), ("landmark", arbex_import.mobilefacenet)],
+    [("ir", importing.ir50), ("landmark", importing.mobilefacenet)],
 )
 def test_a_backbone_alone_is_the_same_as_in_the_network(
     branch: str, read: Callable[..., States]
@@ -186,13 +187,13 @@ def test_a_backbone_alone_is_the_same_as_in_the_network(
     [
         (
             "poster_ir50",
-            arbex_import.ir50,
+            importing.ir50,
             "body3.13.res_layer.2.weight",
             "ir3_14_prelu/alpha",
         ),
         (
             "poster_mobilefacenet",
-            arbex_import.mobilefacenet,
+            importing.mobilefacenet,
             "conv_4.model.5.conv_dw.prelu.weight",
             "landmark2_7_depthwise_prelu/alpha",
         ),
@@ -220,8 +221,8 @@ def test_arcfaces_blocks_are_numbered_on_over_all_stages() -> None:
         else:
             found[name] = values
     where = shapes(Arbex(input_size=112))
-    expected = arbex_import.ir50(SOURCE, states("poster_ir50"), where)
-    numbered = arbex_import.ir50(SOURCE, found, where)
+    expected = importing.ir50(SOURCE, states("poster_ir50"), where)
+    numbered = importing.ir50(SOURCE, found, where)
     assert numbered.keys() == expected.keys()
     for name, values in expected.items():
         np.testing.assert_array_equal(numbered[name], values)

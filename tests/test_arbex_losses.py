@@ -10,8 +10,9 @@ import pytest
 
 from edgefer.data.faces import LabelledFaces
 from edgefer.errors import ModelError
-from edgefer.models import arbex_balancing, arbex_losses, arbex_training, checkpoints
-from edgefer.models.arbex import Arbex
+from edgefer.models import checkpoints
+from edgefer.models.arbex import balancing, losses, training
+from edgefer.models.arbex.network import Arbex
 from edgefer.training.fit import fit
 from edgefer.training.recipes import Schedule, Stage
 from edgefer.training.records import TrainingProgress
@@ -30,15 +31,13 @@ def golden(name: str) -> Float32Array:
 def test_the_losses_equal_the_authors() -> None:
     anchors = arbex_states.state("anchors_three")["anchors"]
     own = np.arange(8)
-    distances = arbex_balancing.distances(golden("embedding"), anchors.reshape(1, 24, -1))
-    confidence = arbex_balancing.confidence(golden("second_probabilities_1"))
+    distances = balancing.distances(golden("embedding"), anchors.reshape(1, 24, -1))
+    confidence = balancing.confidence(golden("second_probabilities_1"))
     target = np.eye(8, dtype=np.float32)
     found = [
-        arbex_losses.likelihood(
-            golden("second_balanced_1"), target, arbex_states.class_weights()[own]
-        ),
-        arbex_losses.spread(anchors),
-        arbex_losses.centering(distances, own, confidence, 3),
+        losses.likelihood(golden("second_balanced_1"), target, arbex_states.class_weights()[own]),
+        losses.spread(anchors),
+        losses.centering(distances, own, confidence, 3),
     ]
     np.testing.assert_allclose([float(x) for x in found], golden("second_losses"), rtol=1e-5)
 
@@ -46,13 +45,13 @@ def test_the_losses_equal_the_authors() -> None:
 def test_a_distribution_of_zeros_and_ones_is_certain() -> None:
     """Where PyTorch's logarithm of 0 would give no number."""
     certain = np.array([[0, 1, 0], [1 / 3, 1 / 3, 1 / 3]], np.float32)
-    np.testing.assert_allclose(arbex_balancing.confidence(certain), [[1], [0]], atol=1e-6)
-    np.testing.assert_allclose(arbex_balancing.doubt(certain), [[0], [1]], atol=1e-6)
+    np.testing.assert_allclose(balancing.confidence(certain), [[1], [0]], atol=1e-6)
+    np.testing.assert_allclose(balancing.doubt(certain), [[0], [1]], atol=1e-6)
 
 
 def test_votes_without_confidence_give_a_distribution() -> None:
     uniform = np.full((1, 4), 0.25, np.float32)
-    found = arbex_balancing.balanced(uniform, uniform, uniform, 1.0)
+    found = balancing.balanced(uniform, uniform, uniform, 1.0)
     assert np.isfinite(np.asarray(found)).all()
 
 
@@ -77,13 +76,13 @@ def test_trust_and_the_anchors_losses_come_in_as_the_training_goes_on() -> None:
     assert float(model.get_layer("balancing").trust) == 0.0
     after, predicted = network.loss(model, inputs, target, weight, 1.0)
     assert float(model.get_layer("balancing").trust) == 1.0
-    spread = float(arbex_losses.spread(anchors.anchors))
+    spread = float(losses.spread(anchors.anchors))
     assert float(after) < float(before) + spread / 2 < 0
     np.testing.assert_allclose(np.asarray(predicted).sum(axis=1), 1, atol=1e-5)
 
 
 def test_backbones_to_start_from_are_files_or_none(tmp_path: Path) -> None:
-    for start in arbex_training.KIND.starts:
+    for start in training.KIND.starts:
         assert start.read(start.default) == {}
         with pytest.raises(ModelError, match="does not exist; check the path"):
             start.read(str(tmp_path / "backbone.pth"))
@@ -92,8 +91,8 @@ def test_backbones_to_start_from_are_files_or_none(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_training_keeps_weights_that_can_be_deployed(tmp_path: Path) -> None:
     """Two steps of the authors' recipe."""
-    stage = replace(arbex_training.AUTHORS.stages[0], epochs=1)
-    recipe = replace(arbex_training.AUTHORS, batch_size=3, stages=(stage,))
+    stage = replace(training.AUTHORS.stages[0], epochs=1)
+    recipe = replace(training.AUTHORS, batch_size=3, stages=(stage,))
     network = Arbex(labels=LABELS, input_size=112)
     seen: list[TrainingProgress] = []
     fit(network, recipe, faces(), faces(3), tmp_path, progress=seen.append)

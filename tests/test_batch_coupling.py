@@ -14,7 +14,7 @@ from edgefer.errors import ModelError
 from edgefer.models import batch_coupling, checkpoints
 from edgefer.models.batch_coupling import TOLERANCE, BatchCoupling
 from edgefer.models.checkpoints import Checkpoint
-from edgefer.models.patt_lite import Attention, PattLite
+from edgefer.models.patt_lite.network import Attention, PattLite
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 

@@ -23,7 +23,7 @@ from edgefer.errors import MissingExtraError, ModelError, UsageError
 from edgefer.models import checkpoints, networks
 from edgefer.models.checkpoints import Checkpoint
 from edgefer.models.network import Weights
-from edgefer.models.patt_lite import Attention, PattLite
+from edgefer.models.patt_lite.network import Attention, PattLite
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),

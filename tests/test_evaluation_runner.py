@@ -21,7 +21,7 @@ from edgefer.evaluation import pool
 from edgefer.evaluation.result import EvaluationResult, require
 from edgefer.evaluation.runner import EvaluatedModel, evaluate
 from edgefer.models.checkpoints import Checkpoint, named_weights
-from edgefer.models.patt_lite import Attention, PattLite
+from edgefer.models.patt_lite.network import Attention, PattLite
 from edgefer.models.spec import ModelSpec
 
 Models = Mapping[str, Path]

@@ -25,7 +25,7 @@ from edgefer.data.preprocessing import normalise, to_pixels
 from edgefer.errors import ModelError
 from edgefer.models import batch_coupling, checkpoints
 from edgefer.models.checkpoints import Checkpoint
-from edgefer.models.lanmsff import (
+from edgefer.models.lanmsff.network import (
     SHUFFLED_WIDTHS,
     Channels,
     Lanmsff,
@@ -155,7 +155,7 @@ def test_in_training_a_batch_is_normalized_as_keras_does_it() -> None:
     import tensorflow as tf
     from keras import layers
 
-    from edgefer.models.folded_layers import folded_layers
+    from edgefer.models.lanmsff.layers import folded_layers
 
     maps = np.random.default_rng(0).normal(2, 3, (5, 4, 4, 10)).astype(np.float32)
     ours, theirs = folded_layers().normalization(10), layers.BatchNormalization()
@@ -177,7 +177,7 @@ def test_running_statistics_are_keras_own_after_the_first_batch() -> None:
     """The first replaces what Keras would remember of the values they are made with."""
     from keras import layers
 
-    from edgefer.models.folded_layers import folded_layers
+    from edgefer.models.lanmsff.layers import folded_layers
 
     random = np.random.default_rng(0)
     batches = [random.normal(2, 0.1, (5, 4, 4, 10)).astype(np.float32) for _ in range(3)]

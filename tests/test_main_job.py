@@ -25,7 +25,7 @@ from edgefer.data.preprocessing import normalise, to_pixels
 from edgefer.evaluation import runner
 from edgefer.evaluation.scoring import EvaluatedModel
 from edgefer.models import bundled, checkpoints
-from edgefer.models.patt_lite import ATTENTION_SCALE, Attention, PattLite
+from edgefer.models.patt_lite.network import ATTENTION_SCALE, Attention, PattLite
 
 QUADRANT = ("--labels", "anger,happiness,neutral,surprise", "--mean", "127.5", "--std", "127.5")
 BUNDLED_MODEL = bundled.models()[bundled.DEFAULT]

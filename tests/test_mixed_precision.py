@@ -20,7 +20,8 @@ from edgefer.converters.quantize import quantize
 from edgefer.converters.recipes import DYNAMIC, INT8, IoType
 from edgefer.data.labels import ALPHABETICAL_8
 from edgefer.errors import ModelError
-from edgefer.models import arbex_import, checkpoints
+from edgefer.models import checkpoints
+from edgefer.models.arbex import importing
 from edgefer.quiet import quiet
 from edgefer.report.delivery import precision_sentence
 
@@ -182,9 +183,9 @@ def test_arbex_is_whole_and_small_enough(tmp_path: Path) -> None:
         for name, values in arbex_states.state(part).items()
     }
     source = Path("seeded")
-    network = arbex_import.network(source, states, labels=ALPHABETICAL_8, input_size=None)
+    network = importing.network(source, states, labels=ALPHABETICAL_8, input_size=None)
     shapes = checkpoints.expected_shapes(network.build())
-    deployed, folded = network.deployable(arbex_import.weights(source, states, shapes))
+    deployed, folded = network.deployable(importing.weights(source, states, shapes))
     model = deployed.build(batch_size=1)
     checkpoints.set_weights(model, folded, source="seeded")
     recipe = dataclasses.replace(INT8, input_type=IoType.FLOAT32)

@@ -15,7 +15,7 @@ import pytest
 
 from edgefer.models import checkpoints
 from edgefer.models.checkpoints import Checkpoint
-from edgefer.models.patt_lite import Attention, PattLite
+from edgefer.models.patt_lite.network import Attention, PattLite
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),

@@ -27,7 +27,7 @@ from edgefer.converters.quantize import quantize
 from edgefer.converters.recipes import PRESETS, Precision
 from edgefer.data.labels import ALPHABETICAL_8
 from edgefer.errors import DeviceError
-from edgefer.models.patt_lite import PattLite
+from edgefer.models.patt_lite.network import PattLite
 
 Models = Mapping[str, Path]
 

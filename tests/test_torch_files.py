@@ -16,8 +16,8 @@ import numpy.typing as npt
 import pytest
 
 from edgefer.errors import ModelError
-from edgefer.models import torch_arrays, torch_files, torch_pickle
-from edgefer.models.torch_objects import UnreadableError
+from edgefer.models.formats import torch_arrays, torch_files, torch_pickle
+from edgefer.models.formats.torch_objects import UnreadableError
 
 GOLDEN = Path(__file__).parent / "golden" / "torch"
 BOTH_FORMATS = ("", "-legacy")

@@ -20,12 +20,12 @@ from edgefer.data.labels import ALPHABETICAL_8, FERPLUS_VOTES
 from edgefer.data.preprocessing import normalise, to_pixels
 from edgefer.errors import ModelError, UsageError
 from edgefer.models import checkpoints
-from edgefer.models.lanmsff import Lanmsff
-from edgefer.models.lanmsff_training import AUTHORS as LANMSFF_AUTHORS
-from edgefer.models.lanmsff_training import SOFT as LANMSFF_SOFT
+from edgefer.models.lanmsff.network import Lanmsff
+from edgefer.models.lanmsff.training import AUTHORS as LANMSFF_AUTHORS
+from edgefer.models.lanmsff.training import SOFT as LANMSFF_SOFT
 from edgefer.models.network import Network
-from edgefer.models.patt_lite import PattLite
-from edgefer.models.patt_lite_training import AUTHORS, SOFT
+from edgefer.models.patt_lite.network import PattLite
+from edgefer.models.patt_lite.training import AUTHORS, SOFT
 from edgefer.models.spec import ColourOrder
 from edgefer.training import starting_weights
 from edgefer.training.augmentation import batch_inputs

@@ -28,8 +28,9 @@ from edgefer.converters import conversion, float_model, graph, recipes
 from edgefer.data.faces import LabelledFaces
 from edgefer.data.labels import ALPHABETICAL_8
 from edgefer.evaluation.inference import inputs_of
-from edgefer.models import arbex_import, checkpoints
-from edgefer.models.arbex import Arbex
+from edgefer.models import checkpoints
+from edgefer.models.arbex import importing
+from edgefer.models.arbex.network import Arbex
 from edgefer.quiet import quiet
 from edgefer.runtime import TfliteModel
 
@@ -46,9 +47,9 @@ def edgefer_float() -> bytes:
     states = importlib.import_module("arbex_states")
     found = {name: value for part in PARTS for name, value in states.state(part).items()}
     source = Path("seeded")
-    network = arbex_import.network(source, found, labels=ALPHABETICAL_8, input_size=None)
+    network = importing.network(source, found, labels=ALPHABETICAL_8, input_size=None)
     shapes = checkpoints.expected_shapes(network.build())
-    deployed, folded = network.deployable(arbex_import.weights(source, found, shapes))
+    deployed, folded = network.deployable(importing.weights(source, found, shapes))
     model = deployed.build(batch_size=1)
     checkpoints.set_weights(model, folded, source="seeded")
     return float_model.from_keras(model)

@@ -20,8 +20,9 @@ import numpy.typing as npt
 
 from edgefer.errors import MissingExtraError, ModelError, UsageError
 from edgefer.files import replacing
-from edgefer.models import file_contract, importing, keras_files, networks, state_dicts
+from edgefer.models import file_contract, importing, networks
 from edgefer.models.contract import StatedContract
+from edgefer.models.formats import keras_files, state_dicts
 from edgefer.models.network import Network, Shapes, Weights
 from edgefer.models.spec import ModelSpec
 

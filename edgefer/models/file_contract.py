@@ -5,7 +5,7 @@ from pathlib import Path
 
 from edgefer.data.labels import ALPHABETICAL_7, ALPHABETICAL_8
 from edgefer.errors import ModelError
-from edgefer.models.keras_files import KerasFile
+from edgefer.models.formats.keras_files import KerasFile
 
 
 def input_size(path: Path, file: KerasFile, given: int | None) -> int:

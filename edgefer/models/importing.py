@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from edgefer.errors import ModelError
-from edgefer.models import keras_files, networks, state_dicts
-from edgefer.models.keras_files import KerasFile
+from edgefer.models import networks
+from edgefer.models.formats import keras_files, state_dicts
+from edgefer.models.formats.keras_files import KerasFile
+from edgefer.models.formats.state_dicts import States
+from edgefer.models.formats.torch_objects import printable
 from edgefer.models.network import Importer, Network, Shapes, Weights
-from edgefer.models.state_dicts import States
-from edgefer.models.torch_objects import printable
 
 SavedT = TypeVar("SavedT", KerasFile, States)
 

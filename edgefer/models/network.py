@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from edgefer.models.keras_files import KerasFile
+from edgefer.models.formats.keras_files import KerasFile
+from edgefer.models.formats.state_dicts import States
 from edgefer.models.spec import ModelSpec
-from edgefer.models.state_dicts import States
 from edgefer.training.recipes import Recipe, Stage
 
 if TYPE_CHECKING:

@@ -4,13 +4,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from edgefer.errors import UsageError
-from edgefer.models import arbex_training, lanmsff_training, patt_lite_training
+from edgefer.models.arbex.training import KIND as ARBEX
+from edgefer.models.lanmsff.training import KIND as LANMSFF
 from edgefer.models.network import Kind, Network
+from edgefer.models.patt_lite.training import KIND as PATT_LITE
 
 NETWORKS: Mapping[str, Kind] = {
-    "patt-lite": patt_lite_training.KIND,
-    "lanmsff": lanmsff_training.KIND,
-    "arbex": arbex_training.KIND,
+    "patt-lite": PATT_LITE,
+    "lanmsff": LANMSFF,
+    "arbex": ARBEX,
 }
 
 

@@ -6,9 +6,9 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from edgefer.errors import ModelError
-from edgefer.models import torch_files
-from edgefer.models.torch_arrays import Array
-from edgefer.models.torch_objects import printable
+from edgefer.models.formats import torch_files
+from edgefer.models.formats.torch_arrays import Array
+from edgefer.models.formats.torch_objects import printable
 
 States = Mapping[str, Array]
 """Arrays by the names that PyTorch's modules have."""

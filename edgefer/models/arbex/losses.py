@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from edgefer.models import arbex_balancing
-from edgefer.models.arbex import EMBEDDING
+from edgefer.models.arbex import balancing
+from edgefer.models.arbex.network import EMBEDDING
 
 if TYPE_CHECKING:
     import keras
@@ -35,7 +35,7 @@ def loss(
     whole = keras.Model(model.input, parts)
     probabilities, distances, predicted = whole(inputs, training=True)
     own = ops.argmax(target, axis=-1)
-    confidence = arbex_balancing.confidence(probabilities)
+    confidence = balancing.confidence(probabilities)
     total = likelihood(predicted, target, weight)
     total += trained * spread(anchors.anchors)
     total += trained * centering(distances, own, confidence, anchors.count)
@@ -46,7 +46,7 @@ def likelihood(predicted: Any, target: Any, weight: Any) -> Any:
     """Return the weighted mean of the negative logarithmic likelihood."""
     from keras import ops
 
-    logarithm = ops.log(ops.maximum(predicted, arbex_balancing.SMALLEST))
+    logarithm = ops.log(ops.maximum(predicted, balancing.SMALLEST))
     each = -ops.sum(target * logarithm, axis=-1)
     return ops.sum(each * weight) / ops.sum(weight)
 

@@ -15,8 +15,8 @@ import numpy as np
 
 from edgefer.errors import ModelError
 from edgefer.models import file_contract
-from edgefer.models.keras_files import FileLayer, Float32Array, KerasFile, code_error
-from edgefer.models.lanmsff import SHUFFLED_WIDTHS, Lanmsff
+from edgefer.models.formats.keras_files import FileLayer, Float32Array, KerasFile, code_error
+from edgefer.models.lanmsff.network import SHUFFLED_WIDTHS, Lanmsff
 
 LAYERS: Mapping[str, tuple[str, ...]] = {
     "conv2d": (

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from edgefer.models import arbex_import, state_dicts
-from edgefer.models.arbex import Arbex
+from edgefer.models.arbex import importing
+from edgefer.models.arbex.network import Arbex
+from edgefer.models.formats import state_dicts
 from edgefer.models.network import Kind, Start, Weights
 from edgefer.training.recipes import FACE_CHANGES, Augmentation, Recipe, Schedule, Stage
 
@@ -75,22 +76,22 @@ def _starting(place: Callable[..., Weights]) -> Callable[[str], Weights]:
 KIND = Kind(
     network=Arbex,
     recipes=(SOFT, AUTHORS),
-    torch_importer=arbex_import,
-    parts=arbex_import.PARTS,
+    torch_importer=importing,
+    parts=importing.PARTS,
     starts=(
         Start(
             option="ir50",
             metavar="none|FILE",
             help="The image branch's weights: ir50.pth of ARBEx, POSTER++ or ArcFace.",
             default=NONE,
-            read=_starting(arbex_import.ir50),
+            read=_starting(importing.ir50),
         ),
         Start(
             option="mobilefacenet",
             metavar="none|FILE",
             help="The landmark branch's weights: mobilefacenet.pth of ARBEx or POSTER++.",
             default=NONE,
-            read=_starting(arbex_import.mobilefacenet),
+            read=_starting(importing.mobilefacenet),
         ),
     ),
 )

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgefer.models.arbex import EMBEDDING, SEEN, Arbex
-from edgefer.models.arbex_graph import balanced
-from edgefer.models.arbex_layers import arbex_layers, attended, heads_of, merged
-from edgefer.models.arbex_plan import (
+from edgefer.models.arbex.graph import balanced
+from edgefer.models.arbex.layers import arbex_layers, attended, heads_of, merged
+from edgefer.models.arbex.network import EMBEDDING, SEEN, Arbex
+from edgefer.models.arbex.plan import (
     BLOCK_HEADS,
     BLOCKS,
     HIDDEN,

@@ -14,8 +14,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from edgefer.models import torch_objects
-from edgefer.models.torch_objects import DAMAGED, Instance, Name, Storage, UnreadableError
+from edgefer.models.formats import torch_objects
+from edgefer.models.formats.torch_objects import DAMAGED, Instance, Name, Storage, UnreadableError
 
 MOST_STEPS = 2_000_000
 """A checkpoint of 2,000 tensors with its optimizer's state takes some 200,000."""

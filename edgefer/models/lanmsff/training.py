@@ -1,7 +1,7 @@
 """How LANMSFF is trained: the authors' recipe, and one that does better on crowd labels."""
 
-from edgefer.models import lanmsff_import
-from edgefer.models.lanmsff import Lanmsff
+from edgefer.models.lanmsff import importing
+from edgefer.models.lanmsff.network import Lanmsff
 from edgefer.models.network import Kind
 from edgefer.training.recipes import FACE_CHANGES, Augmentation, Recipe, Schedule, Stage, Watched
 
@@ -60,6 +60,6 @@ SOFT = Recipe(
 
 KIND = Kind(
     network=Lanmsff,
-    keras_importer=lanmsff_import,
+    keras_importer=importing,
     recipes=(SOFT, AUTHORS),
 )

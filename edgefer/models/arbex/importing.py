@@ -15,13 +15,13 @@ import numpy.typing as npt
 
 from edgefer.errors import ModelError
 from edgefer.models import file_contract
-from edgefer.models.arbex import SEEN, Arbex, Balancing
-from edgefer.models.arbex_entries import Entry, entries, ir_entries, landmark_entries
-from edgefer.models.arbex_plan import HIDDEN, IR_STAGES
+from edgefer.models.arbex.entries import Entry, entries, ir_entries, landmark_entries
+from edgefer.models.arbex.network import SEEN, Arbex, Balancing
+from edgefer.models.arbex.plan import HIDDEN, IR_STAGES
+from edgefer.models.formats.state_dicts import States
+from edgefer.models.formats.torch_arrays import Array
+from edgefer.models.formats.torch_objects import printable
 from edgefer.models.network import Shapes
-from edgefer.models.state_dicts import States
-from edgefer.models.torch_arrays import Array
-from edgefer.models.torch_objects import printable
 
 Float32Array = npt.NDArray[np.float32]
 

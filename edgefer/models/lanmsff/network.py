@@ -15,7 +15,7 @@ import numpy as np
 
 from edgefer.data.labels import ALPHABETICAL_8
 from edgefer.models.configured import Configured
-from edgefer.models.folded_layers import Matrix, folded_layers
+from edgefer.models.lanmsff.layers import Matrix, folded_layers
 from edgefer.models.spec import ColourOrder, ModelSpec
 from edgefer.quiet import load_keras
 

@@ -1,8 +1,8 @@
 """How PAtt-Lite is trained: the authors' recipe, one that does better, and what both start from."""
 
-from edgefer.models import patt_lite_import
 from edgefer.models.network import Kind, Start
-from edgefer.models.patt_lite import PattLite
+from edgefer.models.patt_lite import importing
+from edgefer.models.patt_lite.network import PattLite
 from edgefer.training import starting_weights
 from edgefer.training.recipes import FACE_CHANGES, Augmentation, Recipe, Schedule, Stage, Watched
 
@@ -64,7 +64,7 @@ SOFT = Recipe(
 
 KIND = Kind(
     network=PattLite,
-    keras_importer=patt_lite_import,
+    keras_importer=importing,
     recipes=(SOFT, AUTHORS),
     starts=(
         Start(

@@ -132,9 +132,9 @@ class Arbex(Configured):
 
     def build(self, *, batch_size: int | None = 1) -> keras.Model:
         """Build the inference graph: float32 (batch, size, size, 3) to class probabilities."""
-        from edgefer.models import arbex_folded, arbex_graph
+        from edgefer.models.arbex import folded, graph
 
-        graph = arbex_folded if self.folded else arbex_graph
+        graph = folded if self.folded else graph
         return graph.build(self, batch_size)
 
     def training_graph(self, stage: Stage) -> keras.Model:
@@ -142,15 +142,15 @@ class Arbex(Configured):
 
         `dropout` is the stochastic depth of the coarsest scale; the middle one has half of it.
         """
-        from edgefer.models import arbex_graph
+        from edgefer.models.arbex import graph
 
         if self.folded:
             raise ValueError("a folded network cannot be trained")
-        model = arbex_graph.build(
+        model = graph.build(
             self, None, depth_dropout=stage.dropout, classifier_dropout=stage.classifier_dropout
         )
         for layer in model.layers:
-            if layer.name.startswith(arbex_graph.BACKBONES):
+            if layer.name.startswith(graph.BACKBONES):
                 layer.trainable = stage.train_backbone
         return model
 
@@ -158,22 +158,22 @@ class Arbex(Configured):
         self, model: keras.Model, inputs: Any, target: Any, weight: Any, trained: Any
     ) -> tuple[Any, Any]:
         """Return the authors' loss: of the corrected distribution, and of the anchors."""
-        from edgefer.models import arbex_losses
+        from edgefer.models.arbex import losses
 
-        return arbex_losses.loss(model, inputs, target, weight, trained)
+        return losses.loss(model, inputs, target, weight, trained)
 
     def deployable(self, weights: Weights) -> tuple[Arbex, Weights]:
         """Return what the network is at batch 1, exactly, with few operators.
 
         Attention over a batch of one image is a softmax over one element, which is 1: what is
-        left of it is linear. `arbex_folding` says what else is merged.
+        left of it is linear. `folding` says what else is merged.
         """
-        from edgefer.models import arbex_folding
+        from edgefer.models.arbex import folding
 
         if self.folded:
             return self, weights
         balancing = Balancing.SINGLE if self.batch_coupled else self.balancing
         single = dataclasses.replace(self, balancing=balancing)
         if self.batch_coupled:
-            weights = arbex_folding.without_coupling(weights)
-        return dataclasses.replace(single, folded=True), arbex_folding.fold(single, weights)
+            weights = folding.without_coupling(weights)
+        return dataclasses.replace(single, folded=True), folding.fold(single, weights)

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from edgefer.errors import ModelError
-from edgefer.models.keras_files import (
+from edgefer.models.formats.keras_files import (
     HDF5_MAGIC,
     FileLayer,
     Float32Array,

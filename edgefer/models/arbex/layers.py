@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from edgefer.models import arbex_balancing
-from edgefer.models.arbex_plan import HEAD_WIDTH, PATCHES, Scale
+from edgefer.models.arbex import balancing
+from edgefer.models.arbex.plan import HEAD_WIDTH, PATCHES, Scale
 
 
 class ArbexLayers(NamedTuple):
@@ -205,7 +205,7 @@ def arbex_layers() -> ArbexLayers:
 
         def call(self, embedding: Any) -> Any:
             every = ops.reshape(self.anchors, (1, -1, embedding.shape[-1]))
-            return arbex_balancing.distances(embedding, every)
+            return balancing.distances(embedding, every)
 
     class BatchAttention(layers.Layer):  # type: ignore[misc, unused-ignore]
         """PyTorch's MultiheadAttention, one head, over the images of a batch."""
@@ -244,10 +244,10 @@ def arbex_layers() -> ArbexLayers:
             )
 
         def call(self, probabilities: Any, distances: Any, attention: Any = None) -> Any:
-            near = arbex_balancing.similarity(distances, probabilities.shape[-1], self.delta)
+            near = balancing.similarity(distances, probabilities.shape[-1], self.delta)
             if attention is None:
-                return arbex_balancing.evaluated(probabilities, near, self.trust)
-            return arbex_balancing.balanced(probabilities, near, attention, self.trust)
+                return balancing.evaluated(probabilities, near, self.trust)
+            return balancing.balanced(probabilities, near, attention, self.trust)
 
     return ArbexLayers(
         Turned,

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgefer.models.arbex_plan import (
+from edgefer.models.arbex.plan import (
     BLOCKS,
     GRID,
     HIDDEN,

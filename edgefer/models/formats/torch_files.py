@@ -17,10 +17,16 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from edgefer.errors import ModelError
-from edgefer.models import torch_arrays, torch_pickle
-from edgefer.models.torch_arrays import Array
-from edgefer.models.torch_objects import DAMAGED, SAVE_WEIGHTS, Storage, UnreadableError, printable
-from edgefer.models.torch_pickle import Pickled
+from edgefer.models.formats import torch_arrays, torch_pickle
+from edgefer.models.formats.torch_arrays import Array
+from edgefer.models.formats.torch_objects import (
+    DAMAGED,
+    SAVE_WEIGHTS,
+    Storage,
+    UnreadableError,
+    printable,
+)
+from edgefer.models.formats.torch_pickle import Pickled
 
 MOST_FILE_BYTES = 2**30
 MOST_PICKLE_BYTES = 64 * 2**20

@@ -74,7 +74,7 @@ def read(path: Path) -> KerasFile:
         raise MissingExtraError("reading a Keras file", "convert")
     try:
         answer = subprocess.run(
-            child.command("edgefer.models.keras_layouts", str(path)),
+            child.command("edgefer.models.formats.keras_layouts", str(path)),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from edgefer.errors import ModelError
 from edgefer.models import file_contract
-from edgefer.models.keras_files import FileLayer, KerasFile, code_error
-from edgefer.models.patt_lite import Attention, PattLite
+from edgefer.models.formats.keras_files import FileLayer, KerasFile, code_error
+from edgefer.models.patt_lite.network import Attention, PattLite
 
 CLASSIFIER = "classification_head"
 TOKEN_MEAN = "token_mean"  # noqa: S105

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from edgefer.models.torch_objects import (
+from edgefer.models.formats.torch_objects import (
     DAMAGED,
     SAVE_WEIGHTS,
     Instance,

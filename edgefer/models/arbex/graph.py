@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from edgefer.models.arbex import EMBEDDING, SEEN, Arbex, Balancing
-from edgefer.models.arbex_layers import arbex_layers, attended, heads_of, merged
-from edgefer.models.arbex_plan import (
+from edgefer.models.arbex.layers import arbex_layers, attended, heads_of, merged
+from edgefer.models.arbex.network import EMBEDDING, SEEN, Arbex, Balancing
+from edgefer.models.arbex.plan import (
     BLOCK_HEADS,
     BLOCKS,
     HIDDEN,

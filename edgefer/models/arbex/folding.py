@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgefer.models.arbex import EMBEDDING, Arbex
-from edgefer.models.arbex_layers import relative_positions
-from edgefer.models.arbex_plan import (
+from edgefer.models.arbex.layers import relative_positions
+from edgefer.models.arbex.network import EMBEDDING, Arbex
+from edgefer.models.arbex.plan import (
     BLOCK_HEADS,
     BLOCKS,
     GRID,

@@ -1,0 +1,1 @@
+"""ARBEx: its network as trained and as deployed, its checkpoints, its training."""

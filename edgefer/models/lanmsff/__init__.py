@@ -1,0 +1,1 @@
+"""LANMSFF: its network, its checkpoints, its training."""

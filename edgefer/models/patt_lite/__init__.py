@@ -1,0 +1,1 @@
+"""PAtt-Lite: its network, its checkpoints, its training."""
