@@ -15,9 +15,8 @@ from edgefer import metadata, runtime
 from edgefer.converters import float_model, graph
 from edgefer.converters.bias_correction import correct_biases
 from edgefer.converters.io_types import with_io_types
-from edgefer.converters.mixed_precision import MixedPrecision, mixed_precision
+from edgefer.converters.operator_plan import operator_plan
 from edgefer.converters.quantize import (
-    head_operators,
     input_quantization,
     quantize,
 )
@@ -130,7 +129,7 @@ def _quantized(
         float_tflite = correct_biases(
             float_tflite,
             corrected,
-            skipped=_float_operators(float_tflite, recipe),
+            skipped=operator_plan(graph.read(float_tflite), recipe).floats,
             progress=steps.part(len(corrected)),
         )
     return quantize(
@@ -158,14 +157,6 @@ class _Steps:
         if report is None:
             return None
         return lambda done, _: report(before + done, total)
-
-
-def _float_operators(float_tflite: bytes, recipe: QuantizationRecipe) -> frozenset[int]:
-    """Return the operators whose weights the recipe does not round."""
-    content = graph.read(float_tflite)
-    head = head_operators(content) if recipe.head_in_float else ()
-    mixed = mixed_precision(content) if recipe.mixed_precision else MixedPrecision()
-    return mixed.floats.union(operator.index for operator in head)
 
 
 def _pixel_range(spec: ModelSpec) -> tuple[float, float]:

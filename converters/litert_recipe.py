@@ -5,20 +5,15 @@ from collections.abc import Iterable
 from typing import Any
 
 from edgefer.converters import graph
-from edgefer.converters.mixed_precision import ROUNDING_KINDS, MixedPrecision
+from edgefer.converters.mixed_precision import ROUNDING_KINDS
+from edgefer.converters.operator_plan import OperatorPlan
 from edgefer.converters.recipes import IoType, Precision, QuantizationRecipe
 
 
 def litert_recipe(
-    recipe: QuantizationRecipe,
-    content: graph.Graph,
-    mixed: MixedPrecision,
-    head: Iterable[graph.Operator],
+    recipe: QuantizationRecipe, content: graph.Graph, plan: OperatorPlan
 ) -> list[dict[str, Any]]:
-    """Return litert-quantizer's recipe for a graph; of its rules the last that matches holds.
-
-    `head` are operators that stay float whatever `mixed` says.
-    """
+    """Return litert-quantizer's recipe for a graph; of its rules the last that matches holds."""
     from litert_quantizer import qtyping
     from litert_quantizer import recipe as presets
     from litert_quantizer.algorithm_manager import AlgorithmName
@@ -41,14 +36,16 @@ def litert_recipe(
         Precision.INT8: presets.static_wi8_ai8,
     }[recipe.precision]
     manager.load_quantization_recipe(preset())
-    if kept := mixed.floats.union(operator.index for operator in head):
-        scopes = _scopes(content, kept)
+    if plan.int16:
+        manager.add_static_config(_scopes(content, plan.int16), everything, 16, 8)
+    if plan.floats:
+        scopes = _scopes(content, plan.floats)
         manager.add_quantization_config(scopes, everything, algorithm_key=AlgorithmName.NO_QUANTIZE)
-    if mixed.rounding:
-        rounding = _scopes(content, mixed.rounding)
+    if plan.rounding:
+        rounding = _scopes(content, plan.rounding)
         for kind in sorted(ROUNDING_KINDS):
             manager.add_dynamic_config(rounding, qtyping.TFLOperationName(kind), num_bits=8)
-    if mixed.floats and recipe.output_type is not IoType.FLOAT32:
+    if plan.floats and recipe.output_type is not IoType.FLOAT32:
         scores = f"^{re.escape(content.tensors[content.outputs[0]].name)};"
         manager.add_static_config(scores, qtyping.TFLOperationName.OUTPUT, 8, 8)
     return list(manager.get_quantization_recipe())

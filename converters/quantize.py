@@ -11,7 +11,7 @@ import numpy.typing as npt
 from edgefer.converters import graph
 from edgefer.converters.activations import activation_ranges
 from edgefer.converters.litert_recipe import litert_recipe
-from edgefer.converters.mixed_precision import MixedPrecision, mixed_precision
+from edgefer.converters.operator_plan import OperatorPlan, operator_plan
 from edgefer.converters.recipes import IoType, Precision, QuantizationRecipe
 from edgefer.converters.weights import SMALLEST_RANGE, weighted_layers
 from edgefer.errors import MissingExtraError, ModelError, UsageError
@@ -20,7 +20,6 @@ from edgefer.quiet import quiet
 
 Float32Array = npt.NDArray[np.float32]
 
-HEAD_KINDS = frozenset({"FULLY_CONNECTED", "SOFTMAX"})
 _LARGEST_BIAS = 2**30
 """Half of what int32 holds, as TensorFlow's own quantizer leaves (AdjustWeightsForBiasScale in
 tensorflow/lite/tools/optimize/quantization_utils.cc)."""
@@ -77,22 +76,21 @@ def quantize(
     if recipe.precision is Precision.FLOAT32:
         return float_tflite
     content = graph.read(float_tflite, source=source)
+    plan = operator_plan(content, recipe)
     try:
         from litert_quantizer import Quantizer
     except ImportError as exc:
         raise MissingExtraError("quantizing a model", "convert") from exc
     try:
         quantizer = Quantizer(float_tflite)
-        mixed = mixed_precision(content) if recipe.mixed_precision else MixedPrecision()
-        head = head_operators(content) if recipe.head_in_float else []
-        quantizer.load_quantization_recipe(litert_recipe(recipe, content, mixed, head))
+        quantizer.load_quantization_recipe(litert_recipe(recipe, content, plan))
         ranges: dict[str, Any] | None = None
         if recipe.precision.needs_calibration:
-            tensors = _integer_tensors(content, mixed)
+            tensors = _integer_tensors(content, plan)
             ranges = _calibrate(tensors, float_tflite, calibration, progress)
             pixels = input_quantization(input_range, recipe.input_type)
             ranges.update(_input_range(content, pixels))
-            ranges.update(_score_range(content, ranges) if mixed.floats else {})
+            ranges.update(_score_range(content, ranges) if plan.floats else {})
             ranges.update(_widened_weights(content, ranges, recipe.precision))
         with quiet():
             result = quantizer.quantize(ranges, enable_progress_report=False)
@@ -102,21 +100,11 @@ def quantize(
     return graph.pack(graph.unpack(bytes(result.quantized_model), source=source))
 
 
-def head_operators(content: graph.Graph) -> list[graph.Operator]:
-    """Return the fully-connected layers and softmax that end in the output, last first."""
-    head = []
-    operator = content.producer(content.outputs[0])
-    while operator is not None and operator.kind in HEAD_KINDS:
-        head.append(operator)
-        operator = content.producer(operator.inputs[0])
-    return head
-
-
-def _integer_tensors(content: graph.Graph, mixed: MixedPrecision) -> list[graph.Tensor]:
+def _integer_tensors(content: graph.Graph, plan: OperatorPlan) -> list[graph.Tensor]:
     """Return the computed float tensors that become integers, which need a range."""
     needed = {*content.inputs, *content.outputs}
     for operator in content.operators:
-        if operator.index not in mixed.floats | mixed.rounding:
+        if operator.index not in plan.floats | plan.rounding:
             needed |= {*operator.inputs, *operator.outputs}
     computed = {*content.inputs, *(i for op in content.operators for i in op.outputs)}
     tensors = [content.tensors[index] for index in sorted(needed & computed)]

@@ -46,7 +46,8 @@ class QuantizationRecipe:
     `bias_correction` needs int8 weights; `head_in_float`, which keeps the last fully-connected
     layers and the softmax as they are, needs integer activations. `mixed_precision` keeps an int8
     graph whole: activations are floats from the first operator on that would split it, as
-    `mixed_precision` the module says.
+    `mixed_precision` the module says. `float_operators` and `int16_operators` name operators, by
+    the tensor that they write, whose activations are floats or int16 in an int8 model.
     """
 
     precision: Precision
@@ -55,6 +56,8 @@ class QuantizationRecipe:
     bias_correction: bool = False
     head_in_float: bool = False
     mixed_precision: bool = False
+    float_operators: tuple[str, ...] = ()
+    int16_operators: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.bias_correction and not self.precision.rounds_weights:
@@ -63,6 +66,10 @@ class QuantizationRecipe:
             raise ValueError(f"{self.precision} leaves the head in floating point anyway")
         if self.mixed_precision and self.precision is not Precision.INT8:
             raise ValueError(f"mixed precision is a way to make int8, not {self.precision}")
+        if (self.float_operators or self.int16_operators) and self.precision is not Precision.INT8:
+            raise ValueError(f"only in int8 can operators differ, not in {self.precision}")
+        if both := set(self.float_operators) & set(self.int16_operators):
+            raise ValueError(f"{min(both)} cannot be both float and int16")
 
     @property
     def needs_faces(self) -> bool:

@@ -12,8 +12,8 @@ import numpy.typing as npt
 from edgefer import runtime
 from edgefer.converters import graph
 from edgefer.converters.graph import Graph, Operator, Quantization, Tensor
-from edgefer.converters.mixed_precision import MixedPrecision, mixed_precision
-from edgefer.converters.quantize import HEAD_KINDS, InputQuantization
+from edgefer.converters.operator_plan import CONVERSIONS, OperatorPlan, operator_plan
+from edgefer.converters.quantize import InputQuantization
 from edgefer.converters.recipes import IoType, Precision, QuantizationRecipe
 from edgefer.converters.weights import CHANNEL_AXES, WeightedLayer, weighted_layers
 from edgefer.errors import ModelError
@@ -30,8 +30,6 @@ WEIGHT_TYPES = {
 
 _SUM_TOLERANCE = 0.05
 """Eight int8 probabilities in steps of 1/256 can miss 1 by 0.016, the softmax's own error aside."""
-
-_CONVERSIONS = frozenset({"QUANTIZE", "DEQUANTIZE"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,19 +66,19 @@ def verify(
     """
     content = graph.read(tflite, source=source)
     layers = weighted_layers(_with_weights_in_place(content))
-    mixed = mixed_precision(content) if recipe.mixed_precision else MixedPrecision()
+    plan = operator_plan(content, recipe)
     try:
         _check_ends(content, recipe, pixels)
-        _check_weights(content, layers, recipe, mixed)
-        _check_activations(content, recipe, mixed)
+        _check_weights(content, layers, recipe, plan)
+        _check_activations(content, recipe, plan)
         _check_scores(_scores(tflite, samples), content)
     except ValueError as exc:
         raise ModelError(source, f"failed verification: {exc}") from exc
     return Verification(
         operators=dict(Counter(operator.kind for operator in content.operators)),
         float_operators=len(_float_operators(content)),
-        kept_in_float=_kinds(content, mixed.floats),
-        rounding_layers=len(mixed.rounding),
+        kept_in_float=_kinds(content, plan.floats),
+        rounding_layers=len(plan.rounding),
         per_channel_layers=sum(_is_per_channel(layer) for layer in layers),
         input_type=content.tensors[content.inputs[0]].dtype,
         output_type=content.tensors[content.outputs[0]].dtype,
@@ -139,20 +137,18 @@ def _only(quantization: Quantization) -> tuple[float, int]:
 
 def _kinds(content: Graph, positions: Iterable[int]) -> dict[str, int]:
     kinds = Counter(content.operators[index].kind for index in positions)
-    return {kind: count for kind, count in kinds.most_common() if kind not in _CONVERSIONS}
+    return {kind: count for kind, count in kinds.most_common() if kind not in CONVERSIONS}
 
 
 def _check_weights(
-    content: Graph, layers: list[WeightedLayer], recipe: QuantizationRecipe, mixed: MixedPrecision
+    content: Graph, layers: list[WeightedLayer], recipe: QuantizationRecipe, plan: OperatorPlan
 ) -> None:
     without = _layers_without_weights(content)
     if without and recipe.precision is not Precision.FLOAT32:
         raise ValueError(f"{without} of its layers have no constant weights")
     wanted = WEIGHT_TYPES[recipe.precision]
     for layer in layers:
-        if recipe.head_in_float and layer.operator.kind in HEAD_KINDS and layer.weights.is_float:
-            continue
-        if layer.operator.index in mixed.floats and layer.weights.is_float:
+        if layer.operator.index in plan.floats and layer.weights.is_float:
             continue
         name = f"{layer.operator.kind} at position {layer.operator.index}"
         if layer.weights.dtype != wanted:
@@ -184,13 +180,11 @@ def _is_per_channel(layer: WeightedLayer) -> bool:
     return len(quantization.scales) == channels and along and not quantization.zero_points.any()
 
 
-def _check_activations(content: Graph, recipe: QuantizationRecipe, mixed: MixedPrecision) -> None:
+def _check_activations(content: Graph, recipe: QuantizationRecipe, plan: OperatorPlan) -> None:
     if not recipe.precision.needs_calibration:
         return
-    allowed = HEAD_KINDS if recipe.head_in_float else frozenset[str]()
-    if recipe.head_in_float or mixed.floats:
-        allowed |= _CONVERSIONS
-    known = mixed.floats | mixed.rounding
+    allowed = CONVERSIONS if plan.floats or plan.int16 else frozenset[str]()
+    known = plan.floats | plan.rounding
     computing = {op.kind for op in _float_operators(content) if op.index not in known}
     left = sorted(computing - allowed)
     if left:
@@ -204,7 +198,7 @@ def _float_operators(content: Graph) -> list[Operator]:
         operator
         for operator in content.operators
         if any(tensor.is_float for tensor in content.operands(operator))
-        and not (operator.kind in _CONVERSIONS and ends & {*operator.inputs, *operator.outputs})
+        and not (operator.kind in CONVERSIONS and ends & {*operator.inputs, *operator.outputs})
     ]
 
 
@@ -222,7 +216,7 @@ def _check_scores(scores: Float32Array, content: Graph) -> None:
     if not np.isfinite(scores).all():
         raise ValueError("it answers with NaN or infinity")
     operator = content.producer(content.outputs[0])
-    while operator is not None and operator.kind in _CONVERSIONS:
+    while operator is not None and operator.kind in CONVERSIONS:
         operator = content.producer(operator.inputs[0])
     if operator is None or operator.kind != "SOFTMAX":
         return

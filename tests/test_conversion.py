@@ -57,6 +57,8 @@ def test_the_file_needs_nothing_beside_it(tmp_path: Path) -> None:
         "output_type": "int8",
         "bias_correction": True,
         "head_in_float": False,
+        "float_operators": [],
+        "int16_operators": [],
         "mixed_precision": True,
     }
     assert found.info["calibration_hash"] == made.calibration_hash == faces_hash(FACES)
