@@ -63,14 +63,7 @@ def _run(program: ExportedProgram, folder: Path, source: Path, timeout_s: float)
     shape = ",".join(str(size) for size in program.input_shape)
     arguments = (str(folder), program.layout.value, shape)
     try:
-        ended = subprocess.run(
-            child.command("edgefer.converters.pytorch_child", *arguments),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            timeout=timeout_s,
-            check=False,
-        )
+        ended = child.run("edgefer.converters.pytorch_child", *arguments, timeout_s=timeout_s)
     except subprocess.TimeoutExpired as exc:
         raise ModelError(source, f"was not converted by litert-torch in {timeout_s:g} s") from exc
     if ended.returncode != 0:

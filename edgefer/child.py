@@ -2,6 +2,7 @@
 
 import json
 import signal
+import subprocess
 import sys
 
 _BOOTSTRAP = (
@@ -19,6 +20,21 @@ def command(module: str, *arguments: str) -> list[str]:
     script needs no guard around its main code.
     """
     return [sys.executable, "-P", "-c", _BOOTSTRAP, json.dumps(sys.path), module, *arguments]
+
+
+def run(module: str, *arguments: str, timeout_s: float) -> subprocess.CompletedProcess[bytes]:
+    """Run `module` to its end, with its stdout kept and its stderr discarded.
+
+    Raises subprocess.TimeoutExpired, the process being killed, after `timeout_s`.
+    """
+    return subprocess.run(
+        command(module, *arguments),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        timeout=timeout_s,
+        check=False,
+    )
 
 
 def death(return_code: int) -> str:

@@ -190,14 +190,7 @@ def require_loadable(path: Path, *, timeout_s: float = LOAD_TIMEOUT_S) -> None:
     _interpreter_class()
     _require_identifier(path)
     try:
-        answer = subprocess.run(
-            child.command("edgefer.runtime_check", str(path.absolute())),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            timeout=timeout_s,
-            check=False,
-        )
+        answer = child.run("edgefer.runtime_check", str(path.absolute()), timeout_s=timeout_s)
     except subprocess.TimeoutExpired as exc:
         raise ModelError(
             path, f"did not load and run once within {timeout_s:.0f} s; {_AGAIN}"

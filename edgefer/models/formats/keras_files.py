@@ -27,6 +27,7 @@ HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 ZIP_MAGIC = b"PK\x03\x04"
 PICKLE_MAGICS = tuple(bytes((0x80, protocol)) for protocol in range(2, 6))
 
+_CHILD = "edgefer.models.formats.keras_layouts"
 READ_TIMEOUT_S = 120.0
 
 
@@ -73,13 +74,8 @@ def read(path: Path) -> KerasFile:
     if importlib.util.find_spec("h5py") is None:
         raise MissingExtraError("reading a Keras file", "convert")
     try:
-        answer = subprocess.run(
-            child.command("edgefer.models.formats.keras_layouts", str(path)),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            timeout=READ_TIMEOUT_S,
-            check=False,
+        answer = child.run(
+            "edgefer.models.formats.keras_layouts", str(path), timeout_s=READ_TIMEOUT_S
         )
     except subprocess.TimeoutExpired as exc:
         raise ModelError(path, f"could not be read within {READ_TIMEOUT_S:.0f} s") from exc
