@@ -11,10 +11,10 @@ from pydantic import PositiveFloat
 
 from edgefer import child
 from edgefer.benchmarks.foreign_text import last_line, shown
-from edgefer.benchmarks.records import STRICT, InvalidRecordError, from_json
 from edgefer.benchmarks.result import Memory
 from edgefer.benchmarks.targets.target import Answer
 from edgefer.errors import DeviceError, EdgeferError, ModelError
+from edgefer.records import STRICT, InvalidRecordError, from_json
 
 Result = TypeVar("Result")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -35,6 +34,7 @@ from edgefer.benchmarks.targets.addresses import (
 from edgefer.benchmarks.targets.local import LocalTarget
 from edgefer.benchmarks.targets.ssh import SshTarget
 from edgefer.benchmarks.targets.target import Target
+from edgefer.download import cache_folder
 from edgefer.errors import DeviceError, UsageError
 
 VERIFIED_INPUTS = 16
@@ -181,19 +181,12 @@ def _native(
         plan.tool,
         android_abi(description),
         metadata.version(RUNTIME),
-        cache=_cache_folder() / "benchmark_model",
+        cache=cache_folder() / "benchmark_model",
         progress=partial(say, target.address),
     )
     return NativeHarness(
         target, description, tool, circumstances=partial(probe.circumstances, target, description)
     )
-
-
-def _cache_folder() -> Path:
-    """Return where the XDG base directory specification puts what can be fetched again."""
-    given = os.environ.get("XDG_CACHE_HOME", "")
-    base = Path(given) if given.startswith("/") else Path.home() / ".cache"
-    return base / "edgefer"
 
 
 def _say_nothing(device: str, text: str) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from edgefer.benchmarks.records import STRICT
 from edgefer.errors import UsageError
+from edgefer.records import STRICT
 
 ALL_CORES = "all"
 BIG_CORES = "big"

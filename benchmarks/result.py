@@ -8,7 +8,7 @@ from enum import StrEnum
 from pydantic import PositiveFloat
 
 from edgefer.benchmarks.plan import Effort
-from edgefer.benchmarks.records import STRICT
+from edgefer.records import STRICT
 
 SCHEMA_VERSION = 1
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edgefer.benchmarks.records import InvalidRecordError, from_json
 from edgefer.benchmarks.result import SCHEMA_VERSION, BenchResult
 from edgefer.errors import DataError, DeviceError
+from edgefer.records import InvalidRecordError, from_json
 
 LARGEST_BYTES = 1 << 30
 

@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 from commands import Ended, edgefer
 
-from edgefer.benchmarks.records import from_json, to_json
 from edgefer.benchmarks.result import BenchResult
 from edgefer.benchmarks.result_files import read_result
+from edgefer.records import from_json, to_json
 
 QUICK = ("--processes", 2, "--runs", 16, "--seconds", 0, "--warmup", 0.05, "--profile-runs", 3)
 NOBODY = "ssh://nobody@127.0.0.1:9"

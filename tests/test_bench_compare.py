@@ -23,7 +23,6 @@ from hypothesis import strategies as st
 
 from edgefer.benchmarks.comparison.compare import Comparison, Verdict, compare, require
 from edgefer.benchmarks.plan import Effort
-from edgefer.benchmarks.records import to_dict
 from edgefer.benchmarks.result import (
     Backend,
     BenchResult,
@@ -33,6 +32,7 @@ from edgefer.benchmarks.result import (
     Summary,
 )
 from edgefer.errors import BudgetError, UsageError
+from edgefer.records import to_dict
 
 Samples = list[npt.NDArray[np.float64]]
 

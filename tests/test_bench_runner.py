@@ -12,10 +12,10 @@ import pytest
 
 from edgefer.benchmarks.fake_harness import BOARD, Call, FakeHarness
 from edgefer.benchmarks.plan import BenchPlan, Effort
-from edgefer.benchmarks.records import from_json, to_json
 from edgefer.benchmarks.result import Agreement, BenchResult, Verification
 from edgefer.benchmarks.runner import run
 from edgefer.errors import DeviceError, ModelError
+from edgefer.records import from_json, to_json
 
 EFFORT = Effort(processes=3, minimum_runs=8, profile_runs=2)
 SAME = Verification(

@@ -7,9 +7,9 @@ from probe_answers import CPUS, DEVICES, NAMES, ONE_CORE, known, printing
 
 from edgefer.benchmarks.probing import probe
 from edgefer.benchmarks.probing.watched import Watched
-from edgefer.benchmarks.records import from_json, to_json
 from edgefer.benchmarks.result import Circumstances, Cluster, DeviceDescription
 from edgefer.errors import UsageError
+from edgefer.records import from_json, to_json
 
 
 def test_a_raspberry_pi_4_is_described() -> None:

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from probe_answers import CPUS, DEVICES, NAMES, ONE_CORE, bundle, described, printing, state_of
 
 from edgefer.benchmarks.probing import probe
-from edgefer.benchmarks.records import from_json, to_json
 from edgefer.benchmarks.result import Circumstances, Cluster, DeviceDescription
 from edgefer.errors import DeviceError
+from edgefer.records import from_json, to_json
 
 
 def test_a_device_that_says_nothing_has_one_core_and_no_more() -> None:

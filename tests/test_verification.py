@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from edgefer import runtime
-from edgefer.benchmarks.records import from_json, to_json
 from edgefer.benchmarks.result import Agreement, Verification
 from edgefer.benchmarks.verification import compare_outputs, verification_inputs
 from edgefer.errors import DeviceError
+from edgefer.records import from_json, to_json
 from edgefer.tensor import Tensor
 
 AnyArray = npt.NDArray[Any]

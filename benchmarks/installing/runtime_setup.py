@@ -17,10 +17,10 @@ from edgefer.benchmarks.installing.runtimes import (
     platform_of,
     runtime_for,
 )
-from edgefer.benchmarks.records import InvalidRecordError, from_json
 from edgefer.benchmarks.result import DeviceDescription
 from edgefer.benchmarks.targets.target import Target
 from edgefer.errors import DeviceError
+from edgefer.records import InvalidRecordError, from_json
 
 
 def find_python(target: Target) -> str | None:

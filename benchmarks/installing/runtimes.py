@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edgefer.benchmarks.installing.wheels import Platform
-from edgefer.benchmarks.records import STRICT
 from edgefer.benchmarks.result import DeviceDescription
 from edgefer.errors import DeviceError
+from edgefer.records import STRICT
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edgefer.benchmarks.native.benchmark_model_lines import Line, matches
-from edgefer.benchmarks.records import STRICT
+from edgefer.records import STRICT
 
 _APPLIED = re.compile(
     r"Explicitly applied (?P<name>.+?) delegate, and the model graph will be "

@@ -29,7 +29,7 @@ from edgefer.benchmarks.native.benchmark_model_lines import (
 )
 from edgefer.benchmarks.native.benchmark_model_profile import OperatorRow, operator_rows
 from edgefer.benchmarks.native.benchmark_model_statistics import RunStatistics, read_statistics
-from edgefer.benchmarks.records import STRICT
+from edgefer.records import STRICT
 
 _SECTION = re.compile(r"Running benchmark for (?:at least )?\d+ iterations\b.*")
 _INIT = re.compile(rf"Initialized session in ({NUMBER})ms\.?")

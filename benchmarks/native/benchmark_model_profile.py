@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edgefer.benchmarks.native.benchmark_model_lines import NUMBER, Line, UnknownFormError
-from edgefer.benchmarks.records import STRICT
+from edgefer.records import STRICT
 
 DELEGATE = "Delegate/"
 """Before the name of a kernel in a delegate; LiteRT's tool puts it before the type as well."""

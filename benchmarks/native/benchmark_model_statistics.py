@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from edgefer.benchmarks.native.benchmark_model_lines import NUMBER, UnknownFormError, read
-from edgefer.benchmarks.records import STRICT
+from edgefer.records import STRICT
 
 _PERCENTILES = (
     rf"(?: p5=(?P<p5_us>{NUMBER}) median=(?P<median_us>{NUMBER}) p95=(?P<p95_us>{NUMBER}))?"

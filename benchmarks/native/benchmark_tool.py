@@ -10,8 +10,8 @@ from pathlib import Path
 
 from edgefer import files
 from edgefer.benchmarks.native import elf
-from edgefer.benchmarks.native.download import DownloadError, download
 from edgefer.benchmarks.result import DeviceDescription
+from edgefer.download import DownloadError, download
 from edgefer.errors import DeviceError
 from edgefer.progress import Progress
 

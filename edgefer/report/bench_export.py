@@ -6,10 +6,10 @@ import csv
 import io
 from collections.abc import Sequence
 
-from edgefer.benchmarks.records import to_dict
 from edgefer.benchmarks.result import BenchResult, DeviceResult, Measurement
 from edgefer.benchmarks.statistics import LatencyStatistics, latency_statistics
 from edgefer.benchmarks.warnings.rules import warnings_of
+from edgefer.records import to_dict
 from edgefer.report.bench import heading, model_memory, problems, tables, warnings
 
 CSV_COLUMNS = (

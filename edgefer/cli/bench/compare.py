@@ -5,11 +5,11 @@ from pathlib import Path
 import click
 
 from edgefer.benchmarks.comparison.compare import DEFAULT_MAX_SLOWDOWN, compare, require
-from edgefer.benchmarks.records import to_dict
 from edgefer.benchmarks.result_files import read_result
 from edgefer.cli import console
 from edgefer.cli.options import debug_option, json_option
 from edgefer.cli.text import examples
+from edgefer.records import to_dict
 from edgefer.report import bench_comparison as report
 
 

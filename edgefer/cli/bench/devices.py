@@ -4,12 +4,12 @@ import click
 
 from edgefer.benchmarks import devices as known
 from edgefer.benchmarks.plan import BenchPlan
-from edgefer.benchmarks.records import to_dict
 from edgefer.benchmarks.result import Cluster, DeviceDescription
 from edgefer.cli import console
 from edgefer.cli.options import debug_option, json_option
 from edgefer.cli.text import examples
 from edgefer.errors import DeviceError
+from edgefer.records import to_dict
 
 SCHEMA_VERSION = 1
 

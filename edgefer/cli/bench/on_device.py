@@ -12,13 +12,13 @@ from click.shell_completion import CompletionItem
 from edgefer import files, outputs
 from edgefer.benchmarks import devices as reachable
 from edgefer.benchmarks.plan import ALL_CORES, BenchPlan, Effort
-from edgefer.benchmarks.records import to_json
 from edgefer.benchmarks.result import BenchResult
 from edgefer.benchmarks.result_files import read_result, require_measured
 from edgefer.benchmarks.runner import run
 from edgefer.cli import console
 from edgefer.cli.options import debug_option, force_option, json_option
 from edgefer.cli.text import examples
+from edgefer.records import to_json
 from edgefer.report import bench as report
 from edgefer.report import bench_export, bench_page
 from edgefer.report.page import render, require_packages

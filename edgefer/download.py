@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import http.client
+import os
 import time
+from pathlib import Path
 from typing import IO
 from urllib.error import HTTPError, URLError
 from urllib.request import (
@@ -26,6 +28,13 @@ _REDIRECTIONS = range(300, 400)
 
 class DownloadError(Exception):
     """A download failed; the message says how, without the address."""
+
+
+def cache_folder() -> Path:
+    """Return where the XDG base directory specification puts what can be fetched again."""
+    given = os.environ.get("XDG_CACHE_HOME", "")
+    base = Path(given) if given.startswith("/") else Path.home() / ".cache"
+    return base / "edgefer"
 
 
 class _ToHttpsOnly(HTTPRedirectHandler):
