@@ -77,7 +77,7 @@ def documented_resize(image: UInt8Array, size: int) -> UInt8Array:
 
 @pytest.mark.parametrize("size", [48, 96, 112, 224])
 def test_the_resize_is_the_documented_integer_arithmetic(size: int) -> None:
-    """OpenCV's own on this machine, for faces smaller and larger than the input and half of it."""
+    """For faces smaller and larger than the input and half of it."""
     random = np.random.default_rng(size)
     spec = ModelSpec(name="m", labels=("a", "b"), input_size=size)
     sides = [8, 13, size - 1, size, size + 1, 2 * size, *random.integers(8, 500, 12)]

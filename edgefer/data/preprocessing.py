@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from edgefer.data.resizing import stretch
 from edgefer.models.spec import ColourOrder, ModelSpec
 
 UInt8Array = npt.NDArray[np.uint8]
@@ -14,13 +15,14 @@ def to_pixels(image: UInt8Array, spec: ModelSpec) -> UInt8Array:
     """Bring one face to the spec's size and colour order.
 
     `image` is uint8, (h, w), (h, w, 1) or (h, w, 3) in RGB. Returns uint8 (size, size, channels).
-    The image is stretched, as every mobile classifier does. Gray becomes RGB by repetition, RGB
-    becomes gray by OpenCV's weights (0.299, 0.587, 0.114).
+    The image is stretched, as every mobile classifier does, by integers that are the same on
+    every processor. Gray becomes RGB by repetition, RGB becomes gray by OpenCV's weights (0.299,
+    0.587, 0.114).
     """
     image = in_colours(image, spec)
     side = spec.input_size
     if image.shape[:2] != (side, side):
-        image = cv2.resize(image, (side, side), interpolation=cv2.INTER_LINEAR)  # type: ignore[assignment]
+        image = stretch(image, width=side, height=side)
     if image.ndim == 2:
         image = np.repeat(image[:, :, None], spec.channels, axis=2)
     return np.ascontiguousarray(image)

@@ -15,7 +15,7 @@ class ColourOrder(StrEnum):
 
 
 class ResizeMethod(StrEnum):
-    """How a face is brought to the input size; `bilinear` is OpenCV's INTER_LINEAR."""
+    """How a face is brought to the input size; `bilinear` is `edgefer.data.resizing.stretch`."""
 
     BILINEAR = "bilinear"
 

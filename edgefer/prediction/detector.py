@@ -8,6 +8,7 @@ import numpy as np
 
 from edgefer import runtime
 from edgefer.data.preprocessing import Float32Array, UInt8Array
+from edgefer.data.resizing import stretch
 from edgefer.prediction import blaze_face
 from edgefer.prediction.blaze_face import Detection
 from edgefer.prediction.boxes import Box
@@ -71,7 +72,7 @@ def detector_input(image: UInt8Array, size: int) -> Float32Array:
     """
     height, width = image.shape[:2]
     columns, rows = fitted_size(size, width, height)
-    fitted = cv2.resize(image, (columns, rows), interpolation=cv2.INTER_LINEAR)
+    fitted = stretch(image, width=columns, height=rows)
     if fitted.ndim == 2:
         fitted = cv2.cvtColor(fitted, cv2.COLOR_GRAY2RGB)
     left, top = (size - columns) // 2, (size - rows) // 2

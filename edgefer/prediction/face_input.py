@@ -3,9 +3,9 @@
 Three steps, none of which needs more than integers once the box is known:
 
 1. `square_around` makes the box a square that lies in the picture.
-2. `edgefer.data.preprocessing.to_pixels` stretches it to the input's size: OpenCV's INTER_LINEAR
-   on bytes. For each axis with `source` pixels that become `size`, and for each target position
-   d, f = (d + 1/2) · source / size − 1/2 in double precision, rounded to float32;
+2. `edgefer.data.resizing.stretch` brings it to the input's size, as OpenCV's INTER_LINEAR does
+   with bytes on x86-64. For each axis with `source` pixels that become `size`, and for each target
+   position d, f = (d + 1/2) · (source / size) − 1/2 in double precision, rounded to float32;
    s = floor(f); b = round(2048 · (f − s)), to even on a tie; a = 2048 − b. Columns: where s < 0
    or s ≥ source − 1, s becomes the nearest column, a = 2048 and b = 0. Rows: the weights stay,
    and s and s + 1 are each brought to the nearest row. With p the pixels of a row,

@@ -48,13 +48,13 @@ def describe(described: Path) -> None:
     """Write BlazeFace with a normalisation of its input."""
     from ai_edge_litert import schema_py_generated as schema
 
-    from edgefer import metadata_schema
     from edgefer.converters import graph
+    from edgefer.metadata import message as standard
 
     image = {
         "name": "image",
         "process_units": [{"options": {"mean": [127.5] * 3, "std": [127.5] * 3}}],
-        "content": {"content_properties": {"color_space": metadata_schema.RGB}},
+        "content": {"content_properties": {"color_space": standard.RGB}},
     }
     message = {
         "name": "BlazeFace",
@@ -67,7 +67,7 @@ def describe(described: Path) -> None:
         "min_parser_version": "1.0.0",
     }
     model = graph.unpack(SHORT_RANGE.read_bytes(), source=SHORT_RANGE.name)
-    content = np.frombuffer(metadata_schema.encode(message), np.uint8)
+    content = np.frombuffer(standard.encode(message), np.uint8)
     model.buffers.append(schema.BufferT(data=content))
     model.metadata = [
         *(model.metadata or []),
