@@ -66,6 +66,13 @@ class Board:
             subprocess.run(other._ssh("tar --extract"), stdin=archive.stdout, check=True)
         assert archive.returncode == 0
 
+    def put(self, path: Path) -> None:
+        """Copy a file or a folder of this machine into the board's home."""
+        pack = ["tar", "--create", "--directory", str(path.parent), path.name]
+        with subprocess.Popen(pack, stdout=subprocess.PIPE) as archive:
+            subprocess.run(self._ssh("tar --extract"), stdin=archive.stdout, check=True)
+        assert archive.returncode == 0
+
     def cut(self) -> None:
         """Cut all connections; sshd itself goes on."""
         with suppress(subprocess.CalledProcessError):  # this one too

@@ -17,6 +17,14 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 pytest_plugins = ("boards",)
 
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let `pytest -n 2` run a file's tests in one process, and all of the emulated board in one."""
+    for item in items:
+        is_board = item.get_closest_marker("emulated_board") is not None
+        item.add_marker(pytest.mark.xdist_group("board" if is_board else item.path.name))
+
+
 QUADRANT_LABELS = ("anger", "happiness", "neutral", "surprise")
 
 

@@ -12,6 +12,9 @@ import pytest
 ROOT = Path(__file__).parents[1]
 SOURCE_FOLDERS = ("edgefer", "converters", "benchmarks", "calibration_data")
 
+SHIPPED = "edgefer/shipping/templates/"
+"""Code that edgefer writes into bundles and never imports: programs of their own."""
+
 # Scripts that run in a process of their own, on a device or in a child: stdout is their answer.
 AGENTS = {"benchmarks/agent.py", "benchmarks/profiler.py", "edgefer/runtime_check.py"}
 
@@ -36,7 +39,7 @@ Import = tuple[str, int]
 def sources(*folders: str) -> list[Path]:
     found = [path for folder in folders for path in sorted((ROOT / folder).rglob("*.py"))]
     assert found
-    return found
+    return [path for path in found if not relative(path).startswith(SHIPPED)]
 
 
 def relative(path: Path) -> str:
@@ -109,6 +112,16 @@ def test_only_the_command_line_prints_or_exits() -> None:
         for path in outside_cli()
         if relative(path) not in AGENTS
         for what, line in prints_or_exits(parsed(path))
+    ]
+    assert found == []
+
+
+def test_what_is_shipped_to_apps_needs_no_edgefer() -> None:
+    found = [
+        f"{relative(path)}:{line}: {module}"
+        for path in sorted((ROOT / SHIPPED).rglob("*.py"))
+        for module, line in imports(parsed(path))
+        if top_level(module) == "edgefer"
     ]
     assert found == []
 

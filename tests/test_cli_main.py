@@ -27,6 +27,8 @@ Commands:
   convert     Make a small, verified .tflite of a model.
   evaluate    Measure accuracy on labelled faces, and what a conversion cost.
   predict     Find faces in pictures and videos, and name their expressions.
+  ship        Write a folder for an app: model, contract, proof, sample code.
+  demo        Show a model at work in the browser, on this machine.
   bench       Measure latency on Raspberry Pi boards and Android devices.
   inspect     Show what is in a model file.
   train       Train a network on your own labelled faces.
@@ -36,6 +38,7 @@ Commands:
     edgefer convert --int8
     edgefer evaluate patt-lite-int8.tflite --data my-faces/
     edgefer predict patt-lite-int8.tflite photo.jpg --annotate marked.png
+    edgefer ship patt-lite-int8.tflite --target android
     edgefer bench on-device patt-lite-int8.tflite --device ssh://pi@raspberrypi.local
     edgefer inspect patt-lite-int8.tflite
     edgefer train patt-lite --data my-faces/
@@ -200,6 +203,7 @@ def test_a_commands_help_needs_no_extra(name: str) -> None:
     assert imported.isdisjoint(EXTRAS)
 
 
+@pytest.mark.alone
 def test_help_answers_within_half_a_second() -> None:
     def seconds() -> float:
         start = time.perf_counter()

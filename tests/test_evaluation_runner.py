@@ -361,6 +361,7 @@ def test_a_checkpoint_is_measured_face_by_face(
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.filterwarnings("ignore")
 def test_every_core_is_used(tmp_path: Path) -> None:
     """At least 0.9 x cores x the single process's rate, measured in turns on 4,000 faces.

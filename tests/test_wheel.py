@@ -65,7 +65,18 @@ def test_every_module_of_the_packages_is_in_the_wheel(source: Path, entries: set
         for path in (source / folder).rglob("*.py")
         if (path.parent / "__init__.py").exists()
     }
-    assert {entry for entry in entries if entry.endswith(".py")} == modules
+    shipped = "edgefer/shipping/templates/"
+    imported = {
+        entry for entry in entries if entry.endswith(".py") and not entry.startswith(shipped)
+    }
+    assert imported == modules
+
+
+def test_every_file_of_every_bundle_is_in_the_wheel(source: Path, entries: set[str]) -> None:
+    templates = source / "edgefer/shipping/templates"
+    files = {installed(path, source) for path in templates.rglob("*") if path.is_file()}
+    assert len(files) > 4
+    assert sorted(files - entries) == []
 
 
 def test_the_types_weights_faces_and_licence_travel_along(source: Path, entries: set[str]) -> None:

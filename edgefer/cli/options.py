@@ -50,6 +50,15 @@ output_option = click.option(
     help="Where the files go.",
 )
 
+litert_js_option = click.option(
+    "--litert-js",
+    metavar="PACKAGE",
+    type=click.Path(path_type=Path),
+    show_default="downloaded",
+    default=None,
+    help="The npm package @litertjs/core, as a .tgz or a folder, for the web.",
+)
+
 debug_option = click.option(
     "--debug",
     is_flag=True,

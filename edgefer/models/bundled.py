@@ -7,6 +7,9 @@ from edgefer.models import weights
 
 DEFAULT = "patt-lite"
 
+INT8 = Path(weights.__file__).parent / f"{DEFAULT}-int8.tflite"
+"""What `edgefer convert --int8` makes of the default one, for installs without TensorFlow."""
+
 
 def models() -> Mapping[str, Path]:
     """Return the checkpoints by name, the default one first."""
