@@ -18,8 +18,9 @@ from edgefer.converters.cost import multiply_accumulates
 from edgefer.converters.graph import Graph, Tensor
 from edgefer.data import labels
 from edgefer.data.faces import LabelledFaces
-from edgefer.errors import UsageError
+from edgefer.errors import ModelError, UsageError
 from edgefer.evaluation.inference import inputs_of
+from edgefer.metadata import Metadata, mediapipe
 from edgefer.models import batch_coupling, checkpoints, networks
 from edgefer.models.batch_coupling import BatchCoupling
 from edgefer.models.contract import StatedContract, complete
@@ -59,7 +60,9 @@ class BatchAccuracy:
 class Inspection:
     """Everything `edgefer inspect` shows; what a kind of file does not have is empty or None.
 
-    `operators` counts by `KIND type`, the type being that of the first output.
+    `operators` counts by `KIND type`, the type being that of the first output. `metadata` is what
+    a .tflite says of itself; `spec` is that, completed by what the user states, None where it is
+    not enough or does not fit. `mediapipe_obstacle` says why MediaPipe cannot load a .tflite.
     """
 
     path: Path
@@ -72,6 +75,8 @@ class Inspection:
     outputs: tuple[TensorFacts, ...]
     operators: Mapping[str, int]
     spec: ModelSpec | None
+    metadata: Metadata | None
+    mediapipe_obstacle: str | None
     made_by: Mapping[str, Any]
     coupling: BatchCoupling
     batch_accuracy: BatchAccuracy | None
@@ -96,6 +101,8 @@ def _inspect_tflite(path: Path, stated: StatedContract, faces: LabelledFaces) ->
     content = graph.read(tflite, source=path)
     described = metadata.read(path)
     spec, coupling = _coupling_of_tflite(path, described.spec, stated, faces)
+    inputs = tuple(_facts(content.tensors[index]) for index in content.inputs)
+    outputs = tuple(_facts(content.tensors[index]) for index in content.outputs)
     return Inspection(
         path=path,
         kind=".tflite",
@@ -103,10 +110,12 @@ def _inspect_tflite(path: Path, stated: StatedContract, faces: LabelledFaces) ->
         sha256=hashlib.sha256(tflite).hexdigest(),
         parameters=_parameters(content),
         multiply_accumulates=multiply_accumulates(content),
-        inputs=tuple(_facts(content.tensors[index]) for index in content.inputs),
-        outputs=tuple(_facts(content.tensors[index]) for index in content.outputs),
+        inputs=inputs,
+        outputs=outputs,
         operators=_operators(content),
         spec=spec,
+        metadata=described,
+        mediapipe_obstacle=_mediapipe_obstacle(described, inputs, outputs),
         made_by=described.info,
         coupling=coupling,
         batch_accuracy=None,
@@ -116,13 +125,35 @@ def _inspect_tflite(path: Path, stated: StatedContract, faces: LabelledFaces) ->
 def _coupling_of_tflite(
     path: Path, known: ModelSpec | None, stated: StatedContract, faces: LabelledFaces
 ) -> tuple[ModelSpec | None, BatchCoupling]:
-    model = runtime.open_model(path, checked=True)
+    """Measure the coupling where the contract allows it; otherwise the reason is why it does not.
+
+    Raises ModelError where what the user states does not fit the model.
+    """
     try:
+        model = runtime.open_model(path, checked=True)
         spec = complete(path, known, stated, input_shape=model.input.shape, classes=model.classes)
     except UsageError:
         return None, BatchCoupling(images=0, reason=UNDESCRIBED)
+    except ModelError as exc:
+        if stated != StatedContract():
+            raise
+        return None, BatchCoupling(images=0, reason=str(exc).removeprefix(f"{path}: "))
     return spec, batch_coupling.of_tflite(
         path, inputs_of(faces.spread(COUPLING_FACES).images, spec)
+    )
+
+
+def _mediapipe_obstacle(
+    described: Metadata, inputs: tuple[TensorFacts, ...], outputs: tuple[TensorFacts, ...]
+) -> str | None:
+    if len(inputs) != 1 or len(outputs) != 1:
+        return "a classifier has one input and one output"
+    return mediapipe.obstacle(
+        described,
+        input_shape=inputs[0].shape,
+        input_type=inputs[0].dtype,
+        output_shape=outputs[0].shape,
+        output_type=outputs[0].dtype,
     )
 
 
@@ -145,6 +176,8 @@ def _inspect_checkpoint(
         outputs=(_float_facts("probabilities", (len(spec.labels),)),),
         operators={},
         spec=spec,
+        metadata=None,
+        mediapipe_obstacle=None,
         made_by={"options": checkpoint.network.to_dict()},
         coupling=coupling,
         batch_accuracy=_batch_accuracy(model, spec, faces, progress) if coupling.coupled else None,

@@ -12,10 +12,13 @@ from edgefer.cli.contract_options import contract_options
 from edgefer.cli.options import ModelPath, debug_option, json_option
 from edgefer.cli.text import examples, one_line
 from edgefer.inspection import Inspection, TensorFacts, inspect
+from edgefer.metadata import Metadata
+from edgefer.metadata.reading import NEWEST_PARSER
 from edgefer.models.contract import StatedContract
 from edgefer.report.coupling import coupling_sentence
 
 SCHEMA_VERSION = 1
+MOST_LABELS = 20
 
 
 @click.command(
@@ -74,18 +77,7 @@ def fact_rows(result: Inspection) -> list[tuple[str, str]]:
         rows.append(("cost", f"{result.multiply_accumulates / 1e6:.1f} M multiply-accumulates"))
     rows += [("input", tensor_text(tensor)) for tensor in result.inputs]
     rows += [("output", tensor_text(tensor)) for tensor in result.outputs]
-    spec = result.spec
-    if spec is not None:
-        rows.append(("model", one_line(f"{spec.name}. {spec.description}")))
-        rows.append(("classes", one_line(", ".join(spec.labels))))
-        rows.append(
-            (
-                "normalised",
-                f"({spec.colour_order} pixel − {values(spec.mean)}) / {values(spec.std)}",
-            )
-        )
-        rows.append(("training data", one_line(spec.training_data or "not stated")))
-        rows.append(("licence", one_line(spec.licence or "not stated")))
+    rows += description_rows(result)
     rows.append(("batch", coupling_sentence(result.coupling)))
     accuracy = result.batch_accuracy
     if accuracy is not None:
@@ -95,6 +87,69 @@ def fact_rows(result: Inspection) -> list[tuple[str, str]]:
         )
         rows.append(("accuracy", text))
     return rows
+
+
+def description_rows(result: Inspection) -> list[tuple[str, str]]:
+    """Return what is known of the model's meaning, from its metadata and from the user."""
+    rows = []
+    spec, described = result.spec, result.metadata
+    if spec is not None:
+        rows.append(("model", f"{spec.name}. {spec.description}"))
+        rows.append(("classes", ", ".join(spec.labels)))
+        rows.append(("normalised", normalisation_text(spec.colour_order, spec.mean, spec.std)))
+        rows.append(("training data", spec.training_data or "not stated"))
+        rows.append(("licence", spec.licence or "not stated"))
+    elif described is not None and described.is_present:
+        rows.append(("model", f"{described.name}. {described.description}"))
+        rows.append(("classes", labels_text(described.labels, result.outputs)))
+        if described.mean and described.std:
+            rows.append(("normalised", normalisation_text("", described.mean, described.std)))
+        rows.append(("licence", described.licence or "not stated"))
+    rows += [] if described is None else metadata_rows(described)
+    if result.metadata is not None:
+        obstacle = result.mediapipe_obstacle
+        takes = (
+            "its ImageClassifier loads it"
+            if obstacle is None
+            else f"its ImageClassifier cannot: {obstacle}"
+        )
+        rows.append(("MediaPipe", takes))
+    return [(name, one_line(value)) for name, value in rows]
+
+
+def metadata_rows(described: Metadata) -> list[tuple[str, str]]:
+    """Return what else a .tflite says of itself."""
+    if not described.is_present:
+        return [("metadata", "none: the file says nothing of itself")]
+    rows = [
+        ("author", described.author or "not stated"),
+        ("version", described.version or "not stated"),
+        ("scores", described.scores or "not stated"),
+        ("files in it", ", ".join(described.files) or "none"),
+    ]
+    if described.missing_files:
+        rows.append(("missing files", ", ".join(described.missing_files)))
+    if described.needs_newer_parser:
+        known = ".".join(map(str, NEWEST_PARSER))
+        asked = described.min_parser_version
+        rows.append(("parser", f"asks for version {asked}, but {known} is the newest known here"))
+    return rows
+
+
+def labels_text(labels: tuple[str, ...], outputs: tuple[TensorFacts, ...]) -> str:
+    """Return labels that stand in a file, of which there may be a thousand or too few."""
+    if not labels:
+        return "not named"
+    shown = ", ".join(labels[:MOST_LABELS])
+    if len(labels) > MOST_LABELS:
+        shown += f", … {len(labels):,} in all"
+    fits = any((len(labels),) == output.shape[-1:] for output in outputs)
+    return shown if fits else f"{shown}; they do not fit the output"
+
+
+def normalisation_text(colours: str, mean: tuple[float, ...], std: tuple[float, ...]) -> str:
+    """Return how a pixel becomes what the network sees."""
+    return f"({colours} pixel − {values(mean)}) / {values(std)}".replace("( ", "(")
 
 
 def values(each: tuple[float, ...]) -> str:

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from edgefer import runtime
@@ -74,7 +73,7 @@ def detector_input(image: UInt8Array, size: int) -> Float32Array:
     columns, rows = fitted_size(size, width, height)
     fitted = stretch(image, width=columns, height=rows)
     if fitted.ndim == 2:
-        fitted = cv2.cvtColor(fitted, cv2.COLOR_GRAY2RGB)
+        fitted = np.repeat(fitted[:, :, np.newaxis], 3, axis=2)
     left, top = (size - columns) // 2, (size - rows) // 2
     canvas = np.zeros((size, size, 3), np.float32)
     canvas[top : top + rows, left : left + columns] = fitted

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import edgefer
 from edgefer import metadata, runtime
-from edgefer.records import to_dict, to_json
 from edgefer.errors import ModelError, UsageError
 from edgefer.models.contract import StatedContract, complete
 from edgefer.models.spec import ModelSpec
 from edgefer.prediction import detector
+from edgefer.records import to_dict, to_json
 from edgefer.runtime import TfliteModel
 from edgefer.shipping.contract import Contract
 from edgefer.shipping.contract_text import contract_text

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal, Self
 
-from edgefer.records import STRICT
 from edgefer.models.spec import ColourOrder, ModelSpec
+from edgefer.records import STRICT
 from edgefer.runtime import TfliteModel
 
 FORMAT: Literal[1] = 1

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgefer.records import to_json
 from edgefer.data.preprocessing import UInt8Array
 from edgefer.errors import ModelError
 from edgefer.models.spec import ModelSpec
 from edgefer.prediction.boxes import Box
 from edgefer.prediction.detector import FaceDetector
 from edgefer.prediction.face_input import cut_out, input_values, square_around
+from edgefer.records import to_json
 from edgefer.runtime import TfliteModel
 from edgefer.shipping.contract import OutputContract
 from edgefer.shipping.golden_format import (

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from edgefer.records import STRICT, InvalidRecordError, from_json
 from edgefer.errors import DataError
+from edgefer.records import STRICT, InvalidRecordError, from_json
 
 FORMAT: Literal[1] = 1
 MANIFEST = "edgefer-bundle.json"

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from edgefer import runtime
-from edgefer.records import InvalidRecordError, Record, from_json
 from edgefer.errors import DataError
 from edgefer.prediction import detector
 from edgefer.prediction.detector import FaceDetector
+from edgefer.records import InvalidRecordError, Record, from_json
 from edgefer.shipping import bundle
 from edgefer.shipping.contract import Contract
 from edgefer.shipping.golden import GOLDEN_FILE

@@ -1,17 +1,13 @@
 """TensorFlow Lite's model metadata as a flatbuffer: encoded and decoded by a table of its fields.
 
-The fields are those of metadata_schema.fbs 1.1.0 (tensorflow/tflite-support), as far as image
+The fields are those of metadata_schema.fbs 1.5.0 (mediapipe/tasks/metadata), as far as image
 classifiers use them. A message is a dict by field name; a field that is absent is left out.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
-import flatbuffers
-from flatbuffers import encode as raw
-from flatbuffers import packer
-from flatbuffers.number_types import Float32Flags, Int8Flags, Uint8Flags, Uint32Flags, UOffsetTFlags
-from flatbuffers.table import Table
+from edgefer.metadata.flatbuffer import Buffer, FlatbufferError, Table, root
 
 FILE_IDENTIFIER = b"M001"
 TENSOR_AXIS_LABELS = 2
@@ -64,23 +60,28 @@ TABLES: Mapping[str, Mapping[str, str]] = {
 UNION_TYPES = {"content_properties": 2, "options": 1}
 """The member that is read and written: ImageProperties, NormalizationOptions."""
 
-_NUMBERS = {"byte": Int8Flags, "ubyte": Uint8Flags, "uint": Uint32Flags}
-_LONGEST_VECTOR = 10_000
+_NUMBERS = {"byte": "b", "ubyte": "B", "uint": "I"}
+"""Kinds of scalars, and their formats in the struct module."""
+
+_MOST_BYTES = 1_000_000
+"""Of all that is read: a small file can name the same text or table any number of times."""
+
+_TABLE_BYTES = 100
 
 
 def encode(message: Message) -> bytes:
     """Return ModelMetadata as a flatbuffer."""
+    import flatbuffers
+
     builder = flatbuffers.Builder(1024)
-    root = _write_table(builder, "ModelMetadata", _with_union_types(message))
-    builder.Finish(root, file_identifier=FILE_IDENTIFIER)
+    main = _write_table(builder, "ModelMetadata", _with_union_types(message))
+    builder.Finish(main, file_identifier=FILE_IDENTIFIER)
     return bytes(builder.Output())
 
 
-def decode(buffer: bytes) -> Message:
-    """Read ModelMetadata; ValueError, struct.error or IndexError where it is damaged."""
-    if buffer[4:8] != FILE_IDENTIFIER:
-        raise ValueError("no M001 at byte 4")
-    return _read_table(Table(buffer, raw.Get(packer.uoffset, buffer, 0)), "ModelMetadata")
+def decode(buffer: Buffer) -> Message:
+    """Read ModelMetadata; ValueError where it is damaged or larger than any real one."""
+    return _Decoder().read(root(buffer, FILE_IDENTIFIER), "ModelMetadata")
 
 
 def _with_union_types(message: Any) -> Any:
@@ -93,6 +94,9 @@ def _with_union_types(message: Any) -> Any:
 
 
 def _write_table(builder: Any, table: str, message: Message) -> int:
+    from flatbuffers.number_types import Int8Flags, Uint8Flags, Uint32Flags
+
+    number_types = {"byte": Int8Flags, "ubyte": Uint8Flags, "uint": Uint32Flags}
     fields = TABLES[table]
     offsets = {
         name: _write_value(builder, fields[name], value)
@@ -104,7 +108,7 @@ def _write_table(builder: Any, table: str, message: Message) -> int:
         if name in offsets:
             builder.PrependUOffsetTRelativeSlot(slot, offsets[name], 0)
         elif name in message:
-            builder.PrependSlot(_NUMBERS[kind], slot, message[name], 0)
+            builder.PrependSlot(number_types[kind], slot, message[name], 0)
     return int(builder.EndObject())
 
 
@@ -126,30 +130,47 @@ def _write_value(builder: Any, kind: str, value: Any) -> int:
     return int(builder.EndVector())
 
 
-def _read_table(table: Table, name: str) -> Message:
-    message: Message = {}
-    for slot, (field, kind) in enumerate(TABLES[name].items()):
-        offset = table.Offset(4 + 2 * slot)
-        if not offset or kind == "unused":
-            continue
-        if field in UNION_TYPES and message.get(f"{field}_type") != UNION_TYPES[field]:
-            continue
-        message[field] = _read_value(table, table.Pos + offset, kind)
-    return message
+class _Decoder:
+    """Reads tables into messages, and stops where they are more than a real file holds."""
+
+    def __init__(self) -> None:
+        self._bytes_left = _MOST_BYTES
+
+    def read(self, table: Table, name: str) -> Message:
+        """Return the fields of a table that are there."""
+        message: Message = {}
+        for slot, (field, kind) in enumerate(TABLES[name].items()):
+            if field in UNION_TYPES and message.get(f"{field}_type") != UNION_TYPES[field]:
+                continue
+            if kind != "unused" and table.has(slot):
+                message[field] = self._value(table, slot, kind)
+        return message
+
+    def _value(self, table: Table, slot: int, kind: str) -> Any:
+        if kind in _NUMBERS:
+            return table.number(slot, _NUMBERS[kind])
+        if kind == "string":
+            content = table.content(slot)
+            self._count(len(content))
+            return _text(content)
+        if kind == "[float]":
+            numbers = table.numbers(slot, "f")
+            self._count(4 * len(numbers))
+            return list(numbers)
+        if kind.startswith("["):
+            entries = table.tables(slot)
+            self._count(_TABLE_BYTES * len(entries))
+            return [self.read(entry, kind[1:-1]) for entry in entries]
+        return self.read(table.table(slot), kind)
+
+    def _count(self, size_bytes: int) -> None:
+        self._bytes_left -= size_bytes
+        if self._bytes_left < 0:
+            raise FlatbufferError(f"it holds more than {_MOST_BYTES:,} bytes")
 
 
-def _read_value(table: Table, position: int, kind: str) -> Any:
-    if kind in _NUMBERS:
-        return table.Get(_NUMBERS[kind], position)
-    if kind == "string":
-        return table.String(position).decode()
-    if not kind.startswith("["):
-        return _read_table(Table(table.Bytes, table.Indirect(position)), kind)
-    start = position + table.Get(UOffsetTFlags, position)
-    length = table.Get(UOffsetTFlags, start)
-    if length > _LONGEST_VECTOR:
-        raise ValueError(f"a vector of {length} entries")
-    entries = [start + 4 + 4 * index for index in range(length)]
-    if kind == "[float]":
-        return [float(table.Get(Float32Flags, entry)) for entry in entries]
-    return [_read_value(table, entry, kind[1:-1]) for entry in entries]
+def _text(content: bytes) -> str:
+    try:
+        return content.decode()
+    except UnicodeDecodeError as exc:
+        raise FlatbufferError("a text is not UTF-8") from exc
