@@ -15,6 +15,9 @@ from edgefer.models.spec import ModelSpec
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# pytest-xdist sets it, and what a command prints would be broken into lines of that width.
+os.environ.pop("COLUMNS", None)
+
 pytest_plugins = ("boards",)
 
 

@@ -29,8 +29,8 @@ def loss(
     if "balancing" not in {layer.name for layer in model.layers}:
         predicted = model(inputs, training=True)
         return likelihood(predicted, target, weight), predicted
-    anchors, balancing = model.get_layer("anchors"), model.get_layer("balancing")
-    balancing.trust.assign(trained)
+    anchors = model.get_layer("anchors")
+    model.get_layer("balancing").trust.assign(trained)
     parts = [model.get_layer("probabilities").output, anchors.output, model.output]
     whole = keras.Model(model.input, parts)
     probabilities, distances, predicted = whole(inputs, training=True)
