@@ -194,7 +194,6 @@ def measured_processes(path: Path) -> int:
     return sum(len(m.processes) for m in read_result(path).devices[0].measurements)
 
 
-@pytest.mark.alone
 def test_comparing_a_result_with_itself_shows_no_difference(measured: tuple[Ended, Path]) -> None:
     ended = edgefer("bench", "compare", "r.json", "r.json", cwd=measured[1])
     assert ended.code == 0, ended.err
@@ -243,7 +242,6 @@ def calm(result: BenchResult) -> BenchResult:
     return replace(result, devices=tuple(devices))
 
 
-@pytest.mark.alone
 def test_a_regression_is_exit_code_3(measured: tuple[Ended, Path], tmp_path: Path) -> None:
     old = calm(read_result(measured[1] / "r.json"))
     (tmp_path / "old.json").write_text(to_json(old))
