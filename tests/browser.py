@@ -97,14 +97,14 @@ def wait_for(browser: Chrome, script: str) -> Any:
 
 def logged(browser: Chrome) -> list[str]:
     """Return what the browser's console was told since it was last asked."""
-    return [entry["message"] for entry in browser.get_log("browser")]  # type: ignore[no-untyped-call]
+    return [entry["message"] for entry in browser.get_log("browser")]
 
 
 def text_of(browser: Chrome, selector: str) -> str:
     """Return the text that an element shows."""
     from selenium.webdriver.common.by import By
 
-    return browser.find_element(By.CSS_SELECTOR, selector).text
+    return str(browser.find_element(By.CSS_SELECTOR, selector).text)
 
 
 def computed(browser: Chrome, script: str, *arguments: object) -> Any:
