@@ -20,6 +20,7 @@ from edgefer.converters.graph import Graph, Operator, Tensor
 from edgefer.converters.operator_plan import CONVERSIONS
 from edgefer.errors import ModelError
 from edgefer.progress import Progress
+from edgefer.tensor import Tensor as Input
 
 Float32Array = npt.NDArray[np.float32]
 Float64Array = npt.NDArray[np.float64]
@@ -91,10 +92,10 @@ def compare(
     interpreters = [
         runtime.open_with_all_tensors(tflite) for tflite in (float_tflite, quantized_tflite)
     ]
-    images = [content.tensors[content.inputs[0]] for content in (exact, rounded)]
+    images = [Input.from_details(one.get_input_details()[0]) for one in interpreters]
     for done, face in enumerate(inputs, start=1):
         for interpreter, image in zip(interpreters, images, strict=True):
-            interpreter.set_tensor(image.index, _as_type(face[None], image))
+            interpreter.set_tensor(image.index, image.quantize(face[None]))
             interpreter.invoke()
         for pair in pairs:
             _add(
@@ -172,19 +173,3 @@ def _holdable(tensor: Tensor) -> tuple[float, float, float]:
     limits = np.iinfo(tensor.dtype)
     ends = _real(np.array([limits.min, limits.max]), tensor)
     return float(ends[0]), float(ends[1]), float(ends[1] - ends[0]) / (_STEPS[tensor.dtype] - 1) / 2
-
-
-def _as_type(face: Float32Array, image: Tensor) -> npt.NDArray[np.generic]:
-    """Bring a normalised face to the input's type, ties up as `edgefer.tensor` says."""
-    from edgefer.tensor import Tensor as InputTensor
-
-    found = image.quantization
-    return InputTensor(
-        name=image.name,
-        index=image.index,
-        shape=image.shape,
-        declared_shape=image.shape,
-        dtype=np.dtype(image.dtype),
-        scale=float(found.scales[0]) if found else 0.0,
-        zero_point=int(found.zero_points[0]) if found else 0,
-    ).quantize(face)

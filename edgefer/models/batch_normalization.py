@@ -8,8 +8,6 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-MOMENTUM = 0.9
-
 
 def by_batch(x: Any, gamma: Any, beta: Any, epsilon: float) -> tuple[Any, Any, Any]:
     """Normalize a map (batch, height, width, channels) by its own statistics.
@@ -27,18 +25,18 @@ def by_batch(x: Any, gamma: Any, beta: Any, epsilon: float) -> tuple[Any, Any, A
     return normalized, mean, variance * (count - 1) / count
 
 
-def follow(moving_mean: Any, moving_variance: Any, mean: Any, variance: Any) -> None:
-    """Move the statistics on; what they were made with, a variance of 1, is forgotten.
+def follow(layer: Any, mean: Any, variance: Any, momentum: float) -> None:
+    """Move a layer's statistics on; what they were made with, a variance of 1, is forgotten.
 
     Keras keeps a share of that 1 for hundreds of steps, which drowns the small variances behind
     separable convolutions: a short training then answers at random.
     """
     import tensorflow as tf
 
-    is_new = tf.reduce_all(tf.equal(moving_variance, 1.0))
-    momentum = tf.where(is_new, 0.0, MOMENTUM)
-    for average, seen in ((moving_mean, mean), (moving_variance, variance)):
-        average.assign(average * momentum + seen * (1 - momentum))
+    is_new = tf.reduce_all(tf.equal(layer.moving_variance, 1.0))
+    kept = tf.where(is_new, 0.0, momentum)
+    for average, seen in ((layer.moving_mean, mean), (layer.moving_variance, variance)):
+        average.assign(average * kept + seen * (1 - kept))
 
 
 def add_variables(layer: Any, channels: int) -> None:
@@ -63,8 +61,9 @@ def batch_normalization() -> Any:
     class BatchNormalization(layers.Layer):  # type: ignore[misc, unused-ignore]
         """Batch normalization of a map, or of features (batch, channels)."""
 
-        def __init__(self, epsilon: float, **options: Any) -> None:
+        def __init__(self, *, momentum: float, epsilon: float, **options: Any) -> None:
             super().__init__(**options)
+            self.momentum = momentum
             self.epsilon = epsilon
 
         def build(self, input_shape: tuple[int, ...]) -> None:
@@ -85,7 +84,7 @@ def batch_normalization() -> Any:
             y, mean, variance = by_batch(
                 x if is_map else x[:, None, None], self.gamma, self.beta, self.epsilon
             )
-            follow(self.moving_mean, self.moving_variance, mean, variance)
+            follow(self, mean, variance, self.momentum)
             return y if is_map else y[:, 0, 0]
 
     return BatchNormalization

@@ -112,7 +112,7 @@ def _convolution(
 
 
 def _normalized(x: Any, name: str) -> Any:
-    return batch_normalization()(NORM_EPSILON, name=name)(x)
+    return batch_normalization()(momentum=0.9, epsilon=NORM_EPSILON, name=name)(x)
 
 
 def _bent(x: Any, name: str) -> Any:

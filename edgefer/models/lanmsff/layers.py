@@ -16,6 +16,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from edgefer.models import batch_normalization
+
 Matrix = npt.NDArray[np.float32]
 
 MOMENTUM = 0.99
@@ -167,19 +169,7 @@ def folded_layers() -> FoldedLayers:
             self.target = target
 
         def build(self, input_shape: Any) -> None:  # noqa: ARG002 - Keras gives it
-            def add(name: str, value: str, *, trainable: bool) -> Any:
-                return self.add_weight(
-                    shape=(self.channels,),
-                    initializer=value,
-                    name=name,
-                    trainable=trainable,
-                    autocast=False,
-                )
-
-            self.gamma = add("gamma", "ones", trainable=True)
-            self.beta = add("beta", "zeros", trainable=True)
-            self.moving_mean = add("moving_mean", "zeros", trainable=False)
-            self.moving_variance = add("moving_variance", "ones", trainable=False)
+            batch_normalization.add_variables(self, self.channels)
 
         def call(self, maps: list[Any], *, training: bool = False) -> Any:
             return self.by_batch(maps) if training else self.by_statistics(maps)
@@ -200,30 +190,11 @@ def folded_layers() -> FoldedLayers:
 
         def by_batch(self, maps: list[Any]) -> Any:
             x = maps[0] if len(maps) == 1 else ops.concatenate(maps, axis=-1)
-            normalized, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
-                x=x,
-                scale=placed(self.gamma, self.target),
-                offset=placed(self.beta, self.target),
-                mean=[],
-                variance=[],
-                epsilon=EPSILON,
-                is_training=True,
-            )
-            count = tf.cast(tf.size(x) // x.shape[-1], tf.float32)
-            # TensorFlow's fused variance is the sample's; Keras keeps the population's.
-            self.follow(mean, variance * (count - 1) / count)
+            gamma, beta = (placed(values, self.target) for values in (self.gamma, self.beta))
+            normalized, mean, variance = batch_normalization.by_batch(x, gamma, beta, EPSILON)
+            if self.target is not None:
+                mean, variance = (ops.matmul(self.target, values) for values in (mean, variance))
+            batch_normalization.follow(self, mean, variance, MOMENTUM)
             return tf.nn.relu(normalized)
-
-        def follow(self, mean: Any, variance: Any) -> None:
-            """Move the statistics on; what they were made with, a variance of 1, is forgotten.
-
-            Keras keeps a share of that 1 for hundreds of steps, which drowns the small variances
-            behind separable convolutions: a short training then answers at random.
-            """
-            is_new = tf.reduce_all(tf.equal(self.moving_variance, 1.0))
-            momentum = tf.where(is_new, 0.0, MOMENTUM)
-            for average, seen in ((self.moving_mean, mean), (self.moving_variance, variance)):
-                known = seen if self.target is None else ops.matmul(self.target, seen)
-                average.assign(average * momentum + known * (1 - momentum))
 
     return FoldedLayers(Convolution, Separable, Linear, Normalization)
