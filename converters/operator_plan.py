@@ -47,8 +47,8 @@ def positions(content: Graph, names: tuple[str, ...]) -> frozenset[int]:
     for name in names:
         if name not in known:
             raise UsageError(
-                f"the recipe names {name!r}, which no operator writes; "
-                "`edgefer inspect MODEL --reference FLOAT` lists the names"
+                f"the recipe names {name!r}, which no operator writes; give the name of an "
+                "operator's output tensor"
             )
     return frozenset(known[name] for name in names)
 

@@ -37,7 +37,7 @@ def read(path: Path) -> QuantizationRecipe:
 def write(path: Path, recipe: QuantizationRecipe) -> None:
     """Write a recipe with all its keys."""
     lines = [f"{key} = {_toml(value)}" for key, value in recipe.to_dict().items()]
-    write_text(path, "\n".join(["# For: edgefer convert MODEL --recipe", *lines, ""]))
+    write_text(path, "\n".join(["# A conversion by edgefer", *lines, ""]))
 
 
 def _parsed(path: Path) -> dict[str, Any]:
@@ -46,7 +46,7 @@ def _parsed(path: Path) -> dict[str, Any]:
             content = file.read(MOST_BYTES + 1)
     except (OSError, ValueError) as exc:
         reason = getattr(exc, "strerror", None) or exc
-        raise _RecipeError(f"cannot be read: {reason}; check the path of --recipe") from exc
+        raise _RecipeError(f"cannot be read: {reason}; check its path") from exc
     if len(content) > MOST_BYTES:
         raise _RecipeError(f"is larger than {MOST_BYTES:,} bytes, which no recipe is")
     try:
