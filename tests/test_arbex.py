@@ -206,6 +206,28 @@ def test_what_is_deployed_once_stays_as_it_is() -> None:
     assert deployed.deployable(folded) == (deployed, folded)
 
 
+@pytest.mark.parametrize("side", [48, 64])
+def test_a_network_of_smaller_faces_is_deployed_exactly(side: int) -> None:
+    """Its grid is of 3 or 4 positions, not of 7."""
+    network = Arbex(input_size=side)
+    random = np.random.default_rng(side)
+    model = network.build(batch_size=None)
+    weights = {
+        key: values + random.normal(0, 0.1, values.shape).astype(np.float32)
+        for key, values in checkpoints.named_weights(model).items()
+        if not key.endswith("moving_variance")
+    }
+    weights = {**checkpoints.named_weights(model), **weights}
+    checkpoints.set_weights(model, weights, source="seeded")
+    deployed, folded = network.deployable(weights)
+    smaller = deployed.build(batch_size=None)
+    checkpoints.set_weights(smaller, folded, source="folded")
+    faces = random.normal(size=(2, side, side, 3)).astype(np.float32)
+    answers = np.asarray(model(faces))
+    assert np.ptp(answers, axis=0).max() > 0.01
+    np.testing.assert_allclose(np.asarray(smaller(faces)), answers, rtol=0, atol=2e-5)
+
+
 def test_a_norm_that_leaves_out_a_channel_is_folded_too() -> None:
     """Vanished and negative scales before a zero-padded convolution; the border says it."""
     network, weights = trained("first", Balancing.NONE)
@@ -259,7 +281,8 @@ def test_a_configuration_survives_json() -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"input_size": 128}, "input_size 128 is neither 112 nor 224"),
+        ({"input_size": 128}, "input_size 128 is neither 224 nor a multiple of 16 from 48 to 112"),
+        ({"input_size": 50}, "input_size 50 is neither 224 nor a multiple of 16 from 48 to 112"),
         ({"anchors": 0}, "0 anchors for a class is outside 1…1000"),
         ({"temperature": 0.0}, "temperature 0.0 is not positive"),
         ({"delta": float("nan")}, "delta nan is not positive"),
@@ -306,6 +329,17 @@ def test_a_frozen_backbone_is_left_alone() -> None:
     trainable = {layer.name for layer in model.layers if layer.trainable_weights}
     assert not [name for name in trainable if name.startswith(("ir", "landmark"))]
     assert {"scale1_kv", "tokens", "anchors", "attention_single", "classifier"} <= trainable
+
+
+def test_backbones_answers_of_their_own_are_only_trained() -> None:
+    network = Arbex(input_size=48)
+    model = network.training_graph(replace(STAGE, auxiliary=True))
+    only_trained = {
+        key.partition("/")[0]
+        for key in checkpoints.expected_shapes(model).keys()
+        - checkpoints.expected_shapes(network.build()).keys()
+    }
+    assert only_trained == {"auxiliary_ir", "auxiliary_landmark"}
 
 
 def test_a_folded_network_cannot_be_trained() -> None:

@@ -7,6 +7,7 @@ import arbex_states
 import numpy as np
 import numpy.typing as npt
 import pytest
+import tensorflow as tf
 
 from edgefer.data.faces import LabelledFaces
 from edgefer.errors import ModelError
@@ -79,6 +80,22 @@ def test_trust_and_the_anchors_losses_come_in_as_the_training_goes_on() -> None:
     spread = float(losses.spread(anchors.anchors))
     assert float(after) < float(before) + spread / 2 < 0
     np.testing.assert_allclose(np.asarray(predicted).sum(axis=1), 1, atol=1e-5)
+
+
+def test_backbones_learn_from_answers_of_their_own() -> None:
+    """Behind a layer scale of 1e-5 the landmarks would hear nothing of the network's answer."""
+    network = Arbex(labels=LABELS, input_size=48)
+    inputs = arbex_states.inputs()[:3, ::4, ::4][:, :48, :48]
+    target, weight = np.eye(3, dtype=np.float32), np.ones(3, np.float32)
+    heard = []
+    for auxiliary in (False, True):
+        model = network.training_graph(replace(STAGE, auxiliary=auxiliary))
+        with tf.GradientTape() as tape:
+            total, predicted = network.loss(model, inputs, target, weight, 0.0)
+        assert predicted.shape == (3, 3)
+        stem = model.get_layer("landmark_stem_conv").kernel
+        heard.append(float(tf.norm(tape.gradient(total, stem.value))))
+    assert heard[1] > 100 * heard[0]
 
 
 def test_backbones_to_start_from_are_files_or_none(tmp_path: Path) -> None:

@@ -67,6 +67,8 @@ class Stage:
     spatial_dropout: float = 0.0
     dropout: float = 0.0
     classifier_dropout: float = 0.0
+    auxiliary: bool = False
+    """Whether parts of a network have classifiers of their own, which only train it."""
     plateau_patience: int = 3
     plateau_watches: Watched = Watched.VALIDATION_ACCURACY
     plateau_minimum_rise: float = 0.003

@@ -15,7 +15,6 @@ import numpy.typing as npt
 
 from edgefer.models.arbex.plan import (
     BLOCKS,
-    GRID,
     HIDDEN,
     IR_STAGES,
     LANDMARK_PATHS,
@@ -163,7 +162,7 @@ def _scale_entries() -> Iterator[Entry]:
 def _turned_tokens(positions: Array) -> Array:
     """Turn the order of each scale's patches; the class token stays first."""
     first, patches = positions[:, :1], positions[:, 1:]
-    turned = patches.reshape(1, len(SCALES), GRID * GRID, -1)[:, :, ::-1]
+    turned = patches.reshape(1, len(SCALES), -1, patches.shape[2])[:, :, ::-1]
     return np.concatenate([first, turned.reshape(patches.shape)], axis=1)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from edgefer.models.arbex.graph import balanced
 from edgefer.models.arbex.layers import arbex_layers, attended, heads_of, merged
-from edgefer.models.arbex.network import EMBEDDING, SEEN, Arbex
+from edgefer.models.arbex.network import EMBEDDING, Arbex
 from edgefer.models.arbex.plan import (
     BLOCK_HEADS,
     BLOCKS,
@@ -25,7 +25,6 @@ from edgefer.models.arbex.plan import (
     LANDMARK_STEM,
     MLP_RATIO,
     NORM_EPSILON,
-    PATCHES,
     SCALES,
     TOKEN_EPSILON,
     Bottleneck,
@@ -45,9 +44,9 @@ def build(network: Arbex, batch_size: int | None) -> keras.Model:
 
     side = network.input_size
     image = Input((side, side, 3), batch_size=batch_size, name="image")
-    seen = arbex_layers().turned(side // SEEN, name="turned")(image)
+    seen = arbex_layers().turned(network.step, name="turned")(image)
     found = [
-        _attended_scale(scale, landmarks, faces)
+        _attended_scale(scale, network.grid, landmarks, faces)
         for scale, landmarks, faces in zip(SCALES, _landmarks(seen), _faces(seen), strict=True)
     ]
     embedding = x = _embedding(_tokens(found))
@@ -169,17 +168,17 @@ def _mlp(x: Any, name: str, width: int) -> Any:
     return _linear(x, f"{name}_mlp2", width)
 
 
-def _attended_scale(scale: Scale, landmarks: Any, faces: Any) -> Any:
+def _attended_scale(scale: Scale, grid: int, landmarks: Any, faces: Any) -> Any:
     own, name, width = arbex_layers(), scale.name, scale.width
     faces = own.factor(name=f"{name}_norm1")(_normalized(faces, NORM_EPSILON))
     pairs = _linear(faces, f"{name}_kv", 2 * width, use_bias=False)
-    found = own.folded_attention(scale, name=f"{name}_attention")(landmarks, pairs)
+    found = own.folded_attention(scale, grid, name=f"{name}_attention")(landmarks, pairs)
     x = _linear(found, f"{name}_project", width) + faces
     return x + _mlp(_normalized(_centered(x), NORM_EPSILON), name, width)
 
 
 def _tokens(scales: list[Any]) -> Any:
-    """Embed each scale at 7x7, with a class token before them: (batch, 1, 148, 768)."""
+    """Embed each scale, with a class token before them: of 112, (batch, 1, 148, 768)."""
     from keras import layers, ops
 
     first, second, third = scales
@@ -190,9 +189,11 @@ def _tokens(scales: list[Any]) -> Any:
         _convolution(second, "embed2", EMBEDDING, 3, 2, **options),
         _convolution(third, "embed3", EMBEDDING, **options),
     ]
-    patches = ops.reshape(ops.concatenate(embedded, axis=1), (-1, 1, PATCHES, EMBEDDING))
-    padded = layers.ZeroPadding2D(((0, 0), (1, 0)), name="class_token")(patches)
-    return arbex_layers().addend((PATCHES + 1, EMBEDDING), name="tokens")(padded)
+    joined = ops.concatenate(embedded, axis=1)
+    count = joined.shape[1] * joined.shape[2]
+    tokens = ops.reshape(joined, (-1, 1, count, EMBEDDING))
+    padded = layers.ZeroPadding2D(((0, 0), (1, 0)), name="class_token")(tokens)
+    return arbex_layers().addend((count + 1, EMBEDDING), name="tokens")(padded)
 
 
 def _embedding(x: Any) -> Any:

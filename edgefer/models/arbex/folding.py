@@ -18,7 +18,6 @@ from edgefer.models.arbex.network import EMBEDDING, Arbex
 from edgefer.models.arbex.plan import (
     BLOCK_HEADS,
     BLOCKS,
-    GRID,
     HEAD_WIDTH,
     HIDDEN,
     IR_STAGES,
@@ -64,7 +63,7 @@ def fold(network: Arbex, weights: Mapping[str, Float32Array]) -> dict[str, Float
 
     `network` is the one that the weights belong to, without coupling.
     """
-    folding = _Folding(weights)
+    folding = _Folding(weights, network.grid)
     folding.landmarks()
     for stage in IR_STAGES:
         folding.stage(stage)
@@ -90,9 +89,10 @@ def _as_kernel(matrix: Array) -> Array:
 class _Folding:
     """The weights given, in float64, and those found so far."""
 
-    def __init__(self, weights: Mapping[str, Float32Array]) -> None:
+    def __init__(self, weights: Mapping[str, Float32Array], grid: int) -> None:
         self.given = {key: values.astype(np.float64) for key, values in weights.items()}
         self.found: dict[str, Array] = {}
+        self.grid = grid
 
     def put(self, layer: str, kernel: Array, bias: Array | None = None) -> None:
         self.found[f"{layer}/kernel"] = kernel
@@ -190,9 +190,9 @@ class _Folding:
         keys, values = np.split(pairs, 2, axis=1)
         self.put(f"{name}_kv", _as_kernel(np.hstack([keys * HEAD_WIDTH**-0.5, values])))
         table = self.given[f"{name}_attention/table"]
-        self.found[f"{name}_attention/bias"] = table[relative_positions(scale.side)].transpose(
-            2, 0, 1
-        )
+        self.found[f"{name}_attention/bias"] = table[
+            relative_positions(scale.side(self.grid))
+        ].transpose(2, 0, 1)
         kernel, added = self.linear(f"{name}_project")
         added = added + (offset @ values + bias[scale.width :]) @ kernel
         factor = self.given[f"{name}_factor1/gamma"]
@@ -202,11 +202,11 @@ class _Folding:
         """Patch embeddings, whose biases are added with the positions."""
         (first, first_bias), (second, second_bias) = map(self.linear, ("embed1_1", "embed1_2"))
         self.put("embed1", _centered(_joined(first, second)))
-        added = [_bias_map(first_bias, second) + second_bias]
+        added = [_bias_map(first_bias, second, self.grid) + second_bias]
         for name in ("embed2", "embed3"):
             kernel, bias = self.linear(name)
             self.put(name, _centered(kernel))
-            added.append(np.broadcast_to(bias, (GRID * GRID, EMBEDDING)))
+            added.append(np.broadcast_to(bias, (self.grid**2, EMBEDDING)))
         rows = np.concatenate([self.given["tokens/class_token"][0], *added])
         self.found["tokens/addend"] = _centered(rows + self.given["tokens/positions"][0])
 
@@ -274,12 +274,12 @@ def _joined(first: Array, second: Array) -> Array:
     return kernel
 
 
-def _bias_map(bias: Array, kernel: Array) -> Array:
-    """Return what the first convolution's bias gives behind the second, (49, channels).
+def _bias_map(bias: Array, kernel: Array, grid: int) -> Array:
+    """Return what the first convolution's bias gives behind the second, (grid², channels).
 
     The second's padding, behind the map, is without it.
     """
-    side = 2 * GRID
+    side = 2 * grid
     inside = np.zeros((side + 1, side + 1))
     inside[:side, :side] = 1
     taps = np.einsum("hwio,i->hwo", kernel, bias)
@@ -288,4 +288,4 @@ def _bias_map(bias: Array, kernel: Array) -> Array:
         for row in range(3)
         for column in range(3)
     )
-    return np.asarray(found).reshape(GRID * GRID, -1)
+    return np.asarray(found).reshape(grid * grid, -1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from edgefer.models.arbex.layers import arbex_layers, attended, heads_of, merged
-from edgefer.models.arbex.network import EMBEDDING, SEEN, Arbex, Balancing
+from edgefer.models.arbex.network import EMBEDDING, Arbex, Balancing
 from edgefer.models.arbex.plan import (
     BLOCK_HEADS,
     BLOCKS,
@@ -17,7 +17,6 @@ from edgefer.models.arbex.plan import (
     LANDMARK_STEM,
     MLP_RATIO,
     NORM_EPSILON,
-    PATCHES,
     SCALES,
     TOKEN_EPSILON,
     Bottleneck,
@@ -42,27 +41,44 @@ def build(
     *,
     depth_dropout: float = 0.0,
     classifier_dropout: float = 0.0,
+    auxiliary: bool = False,
 ) -> keras.Model:
-    """Build the graph; without dropouts it is the inference graph."""
+    """Build the graph; without dropouts it is the inference graph.
+
+    With `auxiliary` each backbone has a classifier of its own (Lee et al. 2015, "Deeply-Supervised
+    Nets"), whose answers are further outputs: at the start no other gradient reaches the
+    landmarks, behind a layer scale of 1e-5.
+    """
     load_keras("building a network")
     from keras import Input, Model, layers
 
     side = network.input_size
     image = Input((side, side, 3), batch_size=batch_size, name="image")
-    seen = arbex_layers().turned(side // SEEN, name="turned")(image)
-    patches = [
-        _attended_scale(scale, landmarks, faces, depth_dropout * share)
-        for scale, landmarks, faces, share in zip(
-            SCALES, _landmarks(seen), _faces(seen), (0, 0.5, 1), strict=True
-        )
+    seen = arbex_layers().turned(network.step, name="turned")(image)
+    landmarks, faces = _landmarks(seen), _faces(seen)
+    found = [
+        _attended_scale(scale, network.grid, landmark, face, depth_dropout * share)
+        for scale, landmark, face, share in zip(SCALES, landmarks, faces, (0, 0.5, 1), strict=True)
     ]
-    embedding = _embedding(_patches(patches))
+    embedding = _embedding(_patches(found))
     logits = _classifier(network, embedding, classifier_dropout)
     probabilities = layers.Softmax(name="probabilities", dtype="float32")(
         logits * (1 / network.temperature)
     )
-    answer = balanced(network, embedding, probabilities)
-    return Model(image, answer, name="arbex")
+    answers = [balanced(network, embedding, probabilities)]
+    if auxiliary:
+        answers += [
+            _own_answer(network, maps[-1], f"auxiliary_{name}")
+            for name, maps in zip(BACKBONES, (faces, landmarks), strict=True)
+        ]
+    return Model(image, answers if auxiliary else answers[0], name="arbex")
+
+
+def _own_answer(network: Arbex, x: Any, name: str) -> Any:
+    from keras import layers
+
+    x = layers.GlobalAveragePooling2D(dtype="float32")(x)
+    return layers.Dense(len(network.labels), activation="softmax", dtype="float32", name=name)(x)
 
 
 def balanced(network: Arbex, embedding: Any, probabilities: Any) -> Any:
@@ -111,8 +127,14 @@ def _convolution(
     )(x)
 
 
-def _normalized(x: Any, name: str) -> Any:
-    return batch_normalization()(momentum=0.9, epsilon=NORM_EPSILON, name=name)(x)
+def _normalized(x: Any, name: str, *, gamma: str = "ones") -> Any:
+    normalize = batch_normalization()(momentum=0.9, epsilon=NORM_EPSILON, gamma=gamma, name=name)
+    return normalize(x)
+
+
+def _residual(x: Any, name: str) -> Any:
+    """Normalize a residual, which starts as nothing: Goyal et al. 2017, section 5.1."""
+    return _normalized(x, name, gamma="zeros")
 
 
 def _bent(x: Any, name: str) -> Any:
@@ -138,7 +160,7 @@ def _depthwise_block(x: Any, name: str, stride: int) -> Any:
 
 
 def _landmarks(x: Any) -> list[Any]:
-    """MobileFaceNet without its head: maps of 28x28x64, 14x14x128 and 7x7x256."""
+    """MobileFaceNet without its head: of 112, maps of 28x28x64, 14x14x128 and 7x7x256."""
     x = _block(x, "landmark_stem", LANDMARK_STEM, 3, stride=2)
     x = _depthwise_block(x, "landmark_stem_depthwise", stride=1)
     found = []
@@ -154,12 +176,13 @@ def _unit(x: Any, unit: Unit) -> Any:
     inner = _block(x, f"{unit.name}_expand", unit.inner, 1)
     inner = _depthwise_block(inner, f"{unit.name}_depthwise", unit.stride)
     inner = _convolution(inner, f"{unit.name}_project_conv", unit.filters, 1)
-    inner = _normalized(inner, f"{unit.name}_project_bn")
-    return inner if unit.stride == 2 else inner + x
+    if unit.stride == 2:
+        return _normalized(inner, f"{unit.name}_project_bn")
+    return _residual(inner, f"{unit.name}_project_bn") + x
 
 
 def _faces(x: Any) -> list[Any]:
-    """IR-50 without its head, each stage halved once more: 28x28x64, 14x14x128, 7x7x256."""
+    """IR-50 without its head, each stage halved once more: of 112, 28x28x64 to 7x7x256."""
     x = _block(x, "ir_stem", IR_STEM, 3)
     found = []
     for stage, scale in zip(IR_STAGES, SCALES, strict=True):
@@ -173,7 +196,7 @@ def _bottleneck(x: Any, part: Bottleneck) -> Any:
     name, filters, stride = part.name, part.filters, part.stride
     inner = _normalized(x, f"{name}_bn1")
     inner = _bent(_convolution(inner, f"{name}_conv1", filters, 3), f"{name}_prelu")
-    inner = _normalized(_convolution(inner, f"{name}_conv2", filters, 3, stride), f"{name}_bn2")
+    inner = _residual(_convolution(inner, f"{name}_conv2", filters, 3, stride), f"{name}_bn2")
     if part.projected:
         shortcut = _halved(x)
         shortcut = _convolution(shortcut, f"{name}_shortcut_conv", filters, 1)
@@ -186,14 +209,14 @@ def _halved(x: Any) -> Any:
     return x[:, 1::2, 1::2]
 
 
-def _attended_scale(scale: Scale, landmarks: Any, faces: Any, dropout: float) -> Any:
+def _attended_scale(scale: Scale, grid: int, landmarks: Any, faces: Any, dropout: float) -> Any:
     """Window cross-attention and an MLP, each scaled and added (GCViT, Hatamizadeh et al.)."""
     from keras import layers
 
     own, name, width = arbex_layers(), scale.name, scale.width
     faces = layers.LayerNormalization(epsilon=NORM_EPSILON, name=f"{name}_norm1")(faces)
     pairs = layers.Dense(2 * width, name=f"{name}_kv")(faces)
-    found = own.scale_attention(scale, name=f"{name}_attention")(landmarks, pairs)
+    found = own.scale_attention(scale, grid, name=f"{name}_attention")(landmarks, pairs)
     found = layers.Dense(width, name=f"{name}_project")(found)
     found = own.factor(LAYER_SCALE, name=f"{name}_factor1")(found)
     x = faces + _dropped(found, dropout)
@@ -214,7 +237,7 @@ def _dropped(x: Any, rate: float) -> Any:
 
 
 def _patches(scales: list[Any]) -> Any:
-    """Embed each scale at 7x7: (batch, 147, 768)."""
+    """Embed each scale at the grid's size, 7x7 of 112: (batch, 147, 768)."""
     from keras import ops
 
     first, second, third = scales
@@ -224,7 +247,8 @@ def _patches(scales: list[Any]) -> Any:
         _convolution(second, "embed2", EMBEDDING, 3, 2, bias=True),
         _convolution(third, "embed3", EMBEDDING, 1, bias=True),
     ]
-    return ops.reshape(ops.concatenate(embedded, axis=1), (-1, PATCHES, EMBEDDING))
+    joined = ops.concatenate(embedded, axis=1)
+    return ops.reshape(joined, (-1, joined.shape[1] * joined.shape[2], EMBEDDING))
 
 
 def _embedding(patches: Any) -> Any:
@@ -260,5 +284,8 @@ def _classifier(network: Arbex, x: Any, dropout: float) -> Any:
         if network.hidden_norm:
             x = _normalized(x, f"hidden{number}_bn")
         x = layers.Dropout(dropout)(x) if dropout else x
-    # In whatever precision the rest computes, probabilities are float32.
-    return layers.Dense(len(network.labels), dtype="float32", name="classifier")(x)
+    # In whatever precision the rest computes, probabilities are float32. They start out even:
+    # unlearning random answers takes hundreds of steps.
+    return layers.Dense(
+        len(network.labels), kernel_initializer="zeros", dtype="float32", name="classifier"
+    )(x)

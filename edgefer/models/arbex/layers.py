@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgefer.models.arbex import balancing
-from edgefer.models.arbex.plan import HEAD_WIDTH, PATCHES, Scale
+from edgefer.models.arbex.plan import HEAD_WIDTH, Scale
 
 
 class ArbexLayers(NamedTuple):
@@ -87,20 +87,21 @@ def arbex_layers() -> ArbexLayers:
     class ScaleAttention(layers.Layer):  # type: ignore[misc, unused-ignore]
         """Landmark features that ask image features, with a bias for the way between them."""
 
-        def __init__(self, scale: Scale, **options: Any) -> None:
+        def __init__(self, scale: Scale, grid: int, **options: Any) -> None:
             super().__init__(**options)
             self.scale = scale
+            self.side = scale.side(grid)
 
         def build(self, *_shapes: Any) -> None:
             self.table = self.add_weight(
-                shape=((2 * self.scale.side - 1) ** 2, self.scale.heads),
+                shape=((2 * self.side - 1) ** 2, self.scale.heads),
                 initializer=initializers.TruncatedNormal(stddev=0.02),
                 name="table",
             )
 
         def call(self, landmarks: Any, keys_and_values: Any) -> Any:
             heads = self.scale.heads
-            bias = ops.take(self.table, relative_positions(self.scale.side), axis=0)
+            bias = ops.take(self.table, relative_positions(self.side), axis=0)
             key, value = ops.split(heads_of(keys_and_values, 2 * heads), 2, axis=1)
             query = heads_of(landmarks, heads) * HEAD_WIDTH**-0.5
             found = attended(query, key, value, ops.transpose(bias, (2, 0, 1)))
@@ -109,12 +110,13 @@ def arbex_layers() -> ArbexLayers:
     class FoldedAttention(layers.Layer):  # type: ignore[misc, unused-ignore]
         """The same with the bias from each position to each, and scaled keys."""
 
-        def __init__(self, scale: Scale, **options: Any) -> None:
+        def __init__(self, scale: Scale, grid: int, **options: Any) -> None:
             super().__init__(**options)
             self.scale = scale
+            self.side = scale.side(grid)
 
         def build(self, *_shapes: Any) -> None:
-            positions = self.scale.side**2
+            positions = self.side**2
             self.bias = self.add_weight(
                 shape=(self.scale.heads, positions, positions), initializer="zeros", name="bias"
             )
@@ -162,12 +164,12 @@ def arbex_layers() -> ArbexLayers:
 
         def build(self, shape: Any) -> None:
             start = initializers.TruncatedNormal(stddev=0.02)
-            width = shape[-1]
+            count, width = shape[-2:]
             self.class_token = self.add_weight(
                 shape=(1, 1, width), initializer=start, name="class_token"
             )
             self.positions = self.add_weight(
-                shape=(1, PATCHES + 1, width), initializer=start, name="positions"
+                shape=(1, count + 1, width), initializer=start, name="positions"
             )
 
         def call(self, patches: Any) -> Any:

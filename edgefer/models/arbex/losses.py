@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 FACTOR = 1 / math.sqrt(EMBEDDING)
 """Of the anchors' losses."""
 
+AUXILIARY = 0.5
+"""Of the loss of each backbone's own answer, where it has one."""
+
 
 def loss(
     model: keras.Model, inputs: Any, target: Any, weight: Any, trained: Any
@@ -21,25 +24,34 @@ def loss(
     """Return the authors' loss and the corrected distributions (batch, classes).
 
     `target` are distributions, `weight` counts each image, `trained` is the part of the training
-    that is done. It is how much the corrections are trusted, and the anchors' two losses.
+    that is done. It is how much the corrections are trusted, and the anchors' two losses. Outputs
+    of the model behind its first are answers of its backbones alone.
     """
     import keras
     from keras import ops
 
     if "balancing" not in {layer.name for layer in model.layers}:
-        predicted = model(inputs, training=True)
-        return likelihood(predicted, target, weight), predicted
+        predicted, *others = keras.Model(model.input, model.outputs)(inputs, training=True)
+        return _answered(predicted, others, target, weight), predicted
     anchors = model.get_layer("anchors")
     model.get_layer("balancing").trust.assign(trained)
-    parts = [model.get_layer("probabilities").output, anchors.output, model.output]
+    parts = [model.get_layer("probabilities").output, anchors.output, *model.outputs]
     whole = keras.Model(model.input, parts)
-    probabilities, distances, predicted = whole(inputs, training=True)
+    probabilities, distances, predicted, *others = whole(inputs, training=True)
     own = ops.argmax(target, axis=-1)
     confidence = balancing.confidence(probabilities)
-    total = likelihood(predicted, target, weight)
+    total = _answered(predicted, others, target, weight)
     total += trained * spread(anchors.anchors)
     total += trained * centering(distances, own, confidence, anchors.count)
     return total, predicted
+
+
+def _answered(predicted: Any, others: Any, target: Any, weight: Any) -> Any:
+    """Return the loss of the network's answer and, each for a part, of its backbones' own."""
+    total = likelihood(predicted, target, weight)
+    for other in others:
+        total += AUXILIARY * likelihood(other, target, weight)
+    return total
 
 
 def likelihood(predicted: Any, target: Any, weight: Any) -> Any:

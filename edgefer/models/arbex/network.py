@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from edgefer.data.labels import ALPHABETICAL_8
+from edgefer.models.arbex.plan import CELL
 from edgefer.models.configured import Configured
 from edgefer.models.spec import ModelSpec
 
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
     from edgefer.training.recipes import Stage
 
 SEEN = 112
-"""Side in pixels of what both backbones see: every other pixel of the authors' 224."""
+"""Side in pixels of what the authors' backbones see: every other pixel of their 224."""
+
+SMALLEST = 48
 
 EMBEDDING = 768
 
@@ -73,7 +76,11 @@ class Arbex(Configured):
 
     labels: tuple[str, ...] = ALPHABETICAL_8
     input_size: int = field(
-        default=224, metadata={"help": "In pixels, 224 or 112; of 224 every other one is seen."}
+        default=224,
+        metadata={
+            "help": "In pixels: 224, of which every other one is seen, 112 for the same network, "
+            "or another multiple of 16 from 48 on for a smaller one."
+        },
     )
     balancing: Balancing = field(
         default=Balancing.SINGLE,
@@ -89,8 +96,11 @@ class Arbex(Configured):
     folded: bool = False
 
     def __post_init__(self) -> None:
-        if self.input_size not in (SEEN, 2 * SEEN):
-            raise ValueError(f"input_size {self.input_size} is neither {SEEN} nor {2 * SEEN}")
+        if self.input_size != 2 * SEEN and self.input_size not in range(SMALLEST, SEEN + 1, CELL):
+            raise ValueError(
+                f"input_size {self.input_size} is neither {2 * SEEN} nor a multiple of {CELL} "
+                f"from {SMALLEST} to {SEEN}"
+            )
         if not 1 <= self.anchors <= 1000:
             raise ValueError(f"{self.anchors} anchors for a class is outside 1…1000")
         for name, value in (("temperature", self.temperature), ("delta", self.delta)):
@@ -103,6 +113,16 @@ class Arbex(Configured):
     def batch_coupled(self) -> bool:
         """Whether an image's answer depends on the other images of its batch."""
         return self.balancing is Balancing.BATCH
+
+    @property
+    def step(self) -> int:
+        """Every how many pixels of the image the backbones see one."""
+        return 2 if self.input_size > SEEN else 1
+
+    @property
+    def grid(self) -> int:
+        """How many positions, each way, all scales have as tokens."""
+        return self.input_size // self.step // CELL
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -147,7 +167,11 @@ class Arbex(Configured):
         if self.folded:
             raise ValueError("a folded network cannot be trained")
         model = graph.build(
-            self, None, depth_dropout=stage.dropout, classifier_dropout=stage.classifier_dropout
+            self,
+            None,
+            depth_dropout=stage.dropout,
+            classifier_dropout=stage.classifier_dropout,
+            auxiliary=stage.auxiliary,
         )
         for layer in model.layers:
             if layer.name.startswith(graph.BACKBONES):

@@ -67,28 +67,32 @@ IR_STAGES = (_stage(1, 64, 64, 3), _stage(2, 64, 128, 4), _stage(3, 128, 256, 14
 
 @dataclass(frozen=True, kw_only=True)
 class Scale:
-    """One of the three scales where landmarks look at the image, `side` positions each way.
+    """One of the three scales where landmarks look at the image.
 
-    The window of the attention is the whole map.
+    Its map has `fineness` positions, each way, for one of the grid's: 28, 14 and 7 for a grid of
+    7. The window of the attention is the whole map.
     """
 
     name: str
-    side: int
+    fineness: int
     width: int
     heads: int
 
+    def side(self, grid: int) -> int:
+        """Return the map's side for a grid of `grid` positions each way."""
+        return self.fineness * grid
+
 
 SCALES = (
-    Scale(name="scale1", side=28, width=64, heads=2),
-    Scale(name="scale2", side=14, width=128, heads=4),
-    Scale(name="scale3", side=7, width=256, heads=8),
+    Scale(name="scale1", fineness=4, width=64, heads=2),
+    Scale(name="scale2", fineness=2, width=128, heads=4),
+    Scale(name="scale3", fineness=1, width=256, heads=8),
 )
 HEAD_WIDTH = 32
 MLP_RATIO = 4
 
-GRID = 7
-PATCHES = 3 * GRID * GRID
-"""Tokens beside the class token."""
+CELL = 16
+"""Pixels each way for one position of the grid at which all scales become tokens."""
 
 BLOCKS = ("vit1", "vit2")
 BLOCK_HEADS = 8

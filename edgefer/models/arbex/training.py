@@ -32,7 +32,8 @@ AUTHORS = Recipe(
 )
 
 SOFT = Recipe(
-    # As PAtt-Lite's recipe of this name: Barsoum et al. 2016 (FER+).
+    # As PAtt-Lite's recipe of this name: Barsoum et al. 2016 (FER+). Gradients are not clipped by
+    # their norm: the anchors' spread grows without bound, and would take the step from the rest.
     name="soft",
     stages=(
         Stage(
@@ -43,13 +44,13 @@ SOFT = Recipe(
             warmup_epochs=0.1,
             dropout=0.1,
             classifier_dropout=0.2,
+            auxiliary=True,
         ),
     ),
     augmentations=(FACE_CHANGES,),
     batch_size=32,
     soft_labels=True,
     class_weights=False,
-    clip_norm=3.0,
     weight_decay=0.02,
     ema_decay=0.998,
     ema_statistics=True,
