@@ -14,6 +14,13 @@ if TYPE_CHECKING:
 FACTOR = 1 / math.sqrt(EMBEDDING)
 """Of the anchors' losses."""
 
+FARTHEST = 4.0 * EMBEDDING
+"""The squared distance of two anchors beyond which they need not go farther apart.
+
+The authors' loss has no such end: from random weights it would carry the anchors away from all
+embeddings. Nearness to one of two anchors this far apart is all or nothing already.
+"""
+
 AUXILIARY = 0.5
 """Of the loss of each backbone's own answer, where it has one."""
 
@@ -66,14 +73,16 @@ def likelihood(predicted: Any, target: Any, weight: Any) -> Any:
 def spread(anchors: Any) -> Any:
     """Return how near the anchors (classes, count, features) of different classes are.
 
-    It is the negative sum of all squared distances: the farther apart, the lower.
+    It is the negative sum of all squared distances: the farther apart, the lower, as far as
+    `FARTHEST` for each anchor of a class.
     """
     from keras import ops
 
     count = anchors.shape[1]
     flat = ops.reshape(anchors, (anchors.shape[0], -1))
     between = ops.expand_dims(flat, 0) - ops.expand_dims(flat, 1)
-    return -ops.sum(between * between) * (FACTOR / count**2)
+    apart = ops.sum(between * between, axis=-1)
+    return -ops.sum(ops.minimum(apart, FARTHEST * count)) * (FACTOR / count**2)
 
 
 def centering(distances: Any, own: Any, confidence: Any, count: int) -> Any:
