@@ -105,10 +105,12 @@ def _stated(
     positions = frozenset(operator.index for operator in content.operators)
     integers = positions - plan.floats - plan.rounding
     common = with_common_ranges(content, ranges, integer_operators=integers)
-    return {
-        tensor.name: _range(tensor, *common[tensor.name])
-        for tensor in _integer_tensors(content, integers)
-    }
+    stated = {}
+    for tensor in _integer_tensors(content, integers):
+        if tensor.name not in common:
+            raise ValueError(f"there is no range for its tensor {tensor.name!r}")
+        stated[tensor.name] = _range(tensor, *common[tensor.name])
+    return stated
 
 
 def _integer_tensors(content: graph.Graph, integers: frozenset[int]) -> list[graph.Tensor]:

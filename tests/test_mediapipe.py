@@ -122,7 +122,7 @@ def test_mediapipe_gives_the_same_answers_as_arbex(mediapipe: Path, tmp_path: Pa
     model = deployed.build()
     checkpoints.set_weights(model, folded, source="first")
     float32 = float_model.from_keras(model)
-    faces = calibration_data.calibration_faces().spread(4)
+    faces = calibration_data.calibration_faces().spread(8)
     plain = dataclasses.replace(UINT8, bias_correction=False)
     for name, recipe in {"uint8": plain, "float32": FLOAT32}.items():
         tflite = conversion.convert(float32, deployed.spec(), recipe, faces).tflite

@@ -62,6 +62,10 @@ class CalibrationResult:
     tensors: tuple[TensorStatistics, ...]
     mean_patches: tuple[MeanPatch, ...]
 
+    def __post_init__(self) -> None:
+        if self.faces < 1:
+            raise ValueError("faces are no number above zero")
+
     def ranges(self, method: RangeMethod, *, bits: int = 8) -> dict[str, Range]:
         """Return each tensor's range by name, for integers of 8 or 16 bits."""
         return {
