@@ -12,10 +12,10 @@ from edgefer.converters.calibration.density import Density, Range, squared_error
 
 Float64Array = npt.NDArray[np.float64]
 
-_COARSE = 2.0 ** (-np.arange(81) / 8)
-"""Shares of an end's value: all of it down to a thousandth, in steps of 9%."""
+_COARSE = 2.0 ** (-np.arange(41) / 4)
+"""Shares of an end's value: all of it down to a thousandth, in steps of 19%."""
 
-_FINE = np.linspace(2 ** (-1 / 8), 2 ** (1 / 8), 33)
+_FINE = np.linspace(2 ** (-1 / 4), 2 ** (1 / 4), 33)
 _MOST_ROUNDS = 4
 
 

@@ -66,10 +66,12 @@ def squared_errors(
     steps, bottoms, tops = (part[:, None] for part in _integer_grids(lows, highs, bits))
     sums = _integral(values.edges[None], steps, bottoms, tops)
     widths = np.diff(values.edges)[None]
-    middles = (values.edges[1:] + values.edges[:-1])[None] / 2
     is_point = widths < _POINT * steps
-    means = np.diff(sums, axis=1) / np.where(is_point, 1, widths)
-    errors = np.where(is_point, _point_errors(middles, steps, bottoms, tops), means)
+    errors = np.diff(sums, axis=1) / np.where(is_point, 1, widths)
+    points = is_point.any(axis=0)
+    middles = (values.edges[1:] + values.edges[:-1])[None, points] / 2
+    alone = _point_errors(middles, steps, bottoms, tops)
+    errors[:, points] = np.where(is_point[:, points], alone, errors[:, points])
     return np.asarray(errors @ values.counts / values.total, np.float64)
 
 
