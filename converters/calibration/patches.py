@@ -25,7 +25,8 @@ def mean_patch(layer: WeightedLayer, mean_input: Float64Array) -> Float64Array:
     is its kernel times the mean patch: exact, padding and strides included.
     """
     if layer.operator.kind == "FULLY_CONNECTED":
-        return mean_input.reshape(-1, layer.weights.shape[1]).mean(axis=0)[None, None]
+        inputs = mean_input.reshape(-1, layer.weights.shape[1])
+        return np.asarray(inputs.mean(axis=0)[None, None], np.float64)
     image = mean_input[0]
     options = layer.operator.options
     kernel = layer.weights.shape[1:3]

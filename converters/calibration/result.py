@@ -27,7 +27,6 @@ from edgefer.records import STRICT, InvalidRecordError, from_json, to_dict
 Float32Array = npt.NDArray[np.float32]
 Float64Array = npt.NDArray[np.float64]
 
-SCHEMA_VERSION = 1
 MOST_BYTES = 64_000_000
 """Ten times what a network of 400 tensors takes."""
 
@@ -55,7 +54,7 @@ class CalibrationResult:
     the graph's float tensors and `mean_patches` its corrected layers, both in the file's order.
     """
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1] = 1
     model_hash: str
     faces_hash: str
     faces: int
