@@ -5,65 +5,52 @@ Nagel et al. 2019, "Data-Free Quantization Through Weight Equalization and Bias 
 al. 2019, "Fighting Quantization Bias With Bias" (arXiv 1906.03193).
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from edgefer.converters import graph
-from edgefer.converters.activations import mean_activations
-from edgefer.converters.weights import WeightedLayer, rounded_to_int8, weighted_layers
-from edgefer.progress import Progress
+from edgefer.converters.calibration.patches import corrected_layers
+from edgefer.converters.weights import WeightedLayer, rounded_to_int8
 
-Float32Array = npt.NDArray[np.float32]
 Float64Array = npt.NDArray[np.float64]
-
-CORRECTED_KINDS = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"})
-_SAME_PADDING = 0
 
 
 def correct_biases(
     float_tflite: bytes,
-    faces: Float32Array,
+    mean_patches: Mapping[str, Float64Array],
     *,
     skipped: frozenset[int] = frozenset(),
-    progress: Progress | None = None,
 ) -> bytes:
     """Return the float model with biases that make up for the rounding of its weights to int8.
 
-    `faces` are float32 (n, h, w, channels), normalised, with n about 100. Operators at the
-    positions in `skipped` keep their biases.
+    `mean_patches` are those of `calibration.patches`, by the tensor that a layer writes. Operators
+    at the positions in `skipped` keep their biases.
     """
     content = graph.read(float_tflite)
-    layers = [
-        layer
-        for layer in weighted_layers(content)
-        if layer.operator.kind in CORRECTED_KINDS and layer.operator.index not in skipped
-    ]
-    inputs = sorted({layer.operator.inputs[0] for layer in layers})
-    means = mean_activations(float_tflite, faces, inputs, progress)
     model = graph.unpack(float_tflite, source="model")
-    for layer in layers:
-        shift = mean_shift(layer, means[layer.operator.inputs[0]])
-        _set_bias(model, layer, _bias(layer) - shift)
+    for layer in corrected_layers(content):
+        if layer.operator.index not in skipped:
+            patch = mean_patches[content.tensors[layer.operator.outputs[0]].name]
+            _set_bias(model, layer, _bias(layer) - mean_shift(layer, patch))
     return graph.pack(model)
 
 
-def mean_shift(layer: WeightedLayer, mean_input: Float64Array) -> Float64Array:
+def mean_shift(layer: WeightedLayer, patch: Float64Array) -> Float64Array:
     """Return how much rounding moves each output channel on average, before its activation.
 
-    `mean_input` is the layer's input averaged over faces. A layer is linear, so its mean output
-    is its output for the mean input: exact, padding and strides included.
+    `patch` is what the layer's kernel sees on average.
     """
     exact = np.asarray(layer.weights.data, np.float32)
     rounded = rounded_to_int8(exact, layer.channel_ranges())
-    return _mean_output(layer, rounded.astype(np.float64) - exact, mean_input)
+    return _mean_output(layer, rounded.astype(np.float64) - exact, patch)
 
 
-def _mean_output(layer: WeightedLayer, weights: Float64Array, inputs: Float64Array) -> Float64Array:
+def _mean_output(layer: WeightedLayer, weights: Float64Array, patch: Float64Array) -> Float64Array:
     if layer.operator.kind == "FULLY_CONNECTED":
-        return np.asarray(weights @ inputs.reshape(-1, weights.shape[1]).mean(axis=0))
-    patch = _mean_patch(layer, inputs[0])
+        return np.asarray(weights @ patch[0, 0])
     if layer.operator.kind == "CONV_2D":
         return _grouped(weights, patch)
     multiplier = weights.shape[3] // patch.shape[2]
@@ -76,41 +63,6 @@ def _grouped(weights: Float64Array, patch: Float64Array) -> Float64Array:
     outputs = np.split(weights, groups, axis=0)
     inputs = np.split(patch, groups, axis=2)
     return np.concatenate([np.tensordot(w, x, 3) for w, x in zip(outputs, inputs, strict=True)])
-
-
-def _mean_patch(layer: WeightedLayer, image: Float64Array) -> Float64Array:
-    """Return what the kernel sees of a map (h, w, channels), averaged over its positions."""
-    options = layer.operator.options
-    kernel = layer.weights.shape[1:3]
-    taps = [
-        _taps(size, window, stride, dilation, same=options.padding == _SAME_PADDING)
-        for size, window, stride, dilation in zip(
-            image.shape[:2],
-            kernel,
-            (options.strideH, options.strideW),
-            (options.dilationHFactor, options.dilationWFactor),
-            strict=True,
-        )
-    ]
-    vertical, horizontal = taps
-    columns = np.einsum("ih,hwc->iwc", vertical, image)
-    return np.asarray(np.einsum("jw,iwc->ijc", horizontal, columns), np.float64)
-
-
-def _taps(size: int, window: int, stride: int, dilation: int, *, same: bool) -> Float64Array:
-    """Return, for each tap of a kernel, the share of its positions at each pixel: (window, size).
-
-    Rows sum to less than 1 where a tap falls on the padding, which holds zeros.
-    """
-    reach = (window - 1) * dilation + 1
-    outputs = -(-size // stride) if same else -(-(size - reach + 1) // stride)
-    before = max((outputs - 1) * stride + reach - size, 0) // 2 if same else 0
-    shares = np.zeros((window, size))
-    for tap in range(window):
-        positions = np.arange(outputs) * stride + tap * dilation - before
-        inside = positions[(positions >= 0) & (positions < size)]
-        shares[tap, inside] = 1 / outputs
-    return shares
 
 
 def _bias(layer: WeightedLayer) -> Float64Array:

@@ -14,13 +14,12 @@ import edgefer
 from edgefer import metadata, runtime
 from edgefer.converters import float_model, graph
 from edgefer.converters.bias_correction import correct_biases
+from edgefer.converters.calibration.faces import doubts, require_usable
+from edgefer.converters.calibration.result import CalibrationResult, calibrate
 from edgefer.converters.io_types import with_io_types
 from edgefer.converters.operator_plan import operator_plan
-from edgefer.converters.quantize import (
-    input_quantization,
-    quantize,
-)
-from edgefer.converters.recipes import QuantizationRecipe
+from edgefer.converters.quantize import input_quantization, quantize
+from edgefer.converters.recipes import QuantizationRecipe, RangeMethod
 from edgefer.converters.shared_normalisation import with_shared_normalisation
 from edgefer.converters.verify import Verification, verify
 from edgefer.data.disjoint import content_hash
@@ -33,21 +32,22 @@ from edgefer.progress import Progress
 
 Float32Array = npt.NDArray[np.float32]
 
-BIAS_CORRECTION_FACES = 96
-"""A layer's mean input moves little after some hundred faces: Nagel et al. use as few."""
-
 _VERIFICATION_FACES = 4
 
 
 @dataclass(frozen=True, kw_only=True)
 class ConvertedModel:
-    """A verified .tflite that describes itself."""
+    """A verified .tflite that describes itself.
+
+    `notes` say what is questionable about the calibration faces.
+    """
 
     tflite: bytes
     spec: ModelSpec
     recipe: QuantizationRecipe
     verification: Verification
     calibration_hash: str | None
+    notes: tuple[str, ...] = ()
 
 
 def read_float_tflite(path: Path) -> bytes:
@@ -83,25 +83,34 @@ def convert(
     """Make one verified file of a float .tflite (from `float_model`) by one recipe.
 
     `calibration` is needed where `recipe.needs_faces`. Raises ModelError where the model
-    does not fit its spec or the result fails verification, DataError without calibration faces.
-    Where the spec normalises each channel differently, the result's own is the same for all.
+    does not fit its spec or the result fails verification, DataError where the calibration faces
+    are missing or show too little. Where the spec normalises each channel differently, the
+    result's own is the same for all.
     """
     source = source or spec.name
     _require_fit(float_tflite, spec, source)
     float_tflite, spec = with_shared_normalisation(float_tflite, spec)
     pixels = input_quantization(_pixel_range(spec), recipe.input_type)
-    faces = _normalised(calibration, spec) if recipe.needs_faces else None
-    content = _quantized(float_tflite, spec, recipe, faces, source, progress)
+    used = _usable(calibration) if recipe.needs_faces else None
+    samples = _samples(spec) if used is None else _normalised(used, spec)
+    found = None
+    if used is not None:
+        used_hash = faces_hash(used)
+        found = calibrate(
+            float_tflite, samples, faces_hash=used_hash, source=source, progress=progress
+        )
+    content = _quantized(float_tflite, spec, recipe, found, source)
     content = with_io_types(content, recipe.input_type, recipe.output_type, pixels)
-    used_hash = faces_hash(calibration) if calibration is not None and faces is not None else None
-    content = metadata.write(content, spec, _info(recipe, used_hash))
-    samples = _samples(spec) if faces is None else faces[:_VERIFICATION_FACES]
+    content = metadata.write(content, spec, _info(recipe, found.faces_hash if found else None))
     return ConvertedModel(
         tflite=content,
         spec=spec,
         recipe=recipe,
-        verification=verify(content, recipe, samples, pixels=pixels, source=source),
-        calibration_hash=used_hash,
+        verification=verify(
+            content, recipe, samples[:_VERIFICATION_FACES], pixels=pixels, source=source
+        ),
+        calibration_hash=found.faces_hash if found else None,
+        notes=() if used is None else doubts(used),
     )
 
 
@@ -115,48 +124,19 @@ def _quantized(
     float_tflite: bytes,
     spec: ModelSpec,
     recipe: QuantizationRecipe,
-    faces: Float32Array | None,
+    calibration: CalibrationResult | None,
     source: Path | str,
-    progress: Progress | None,
 ) -> bytes:
-    pixel_range = _pixel_range(spec)
-    if faces is None:
-        return quantize(float_tflite, _samples(spec), recipe, pixel_range, source=source)
-    corrected = faces[:BIAS_CORRECTION_FACES] if recipe.bias_correction else faces[:0]
-    calibrated = faces if recipe.precision.needs_calibration else faces[:0]
-    steps = _Steps(progress, total=len(corrected) + len(calibrated))
-    if recipe.bias_correction:
+    ranges = {}
+    if calibration is not None and recipe.bias_correction:
         float_tflite = correct_biases(
             float_tflite,
-            corrected,
+            calibration.patches(),
             skipped=operator_plan(graph.read(float_tflite), recipe).floats,
-            progress=steps.part(len(corrected)),
         )
-    return quantize(
-        float_tflite,
-        calibrated,
-        recipe,
-        pixel_range,
-        source=source,
-        progress=steps.part(len(calibrated)),
-    )
-
-
-class _Steps:
-    """One progress over several parts that each count from zero."""
-
-    def __init__(self, progress: Progress | None, *, total: int) -> None:
-        self._progress = progress
-        self._total = total
-        self._before = 0
-
-    def part(self, length: int) -> Progress | None:
-        """Return the progress of the next part."""
-        report, before, total = self._progress, self._before, self._total
-        self._before += length
-        if report is None:
-            return None
-        return lambda done, _: report(before + done, total)
+    if calibration is not None and recipe.precision.needs_calibration:
+        ranges = calibration.ranges(RangeMethod.MIN_MAX)
+    return quantize(float_tflite, ranges, recipe, _pixel_range(spec), source=source)
 
 
 def _pixel_range(spec: ModelSpec) -> tuple[float, float]:
@@ -176,10 +156,14 @@ def _require_fit(float_tflite: bytes, spec: ModelSpec, source: Path | str) -> No
         raise ModelError(source, f"answers with {classes}, for {len(spec.labels)} labels")
 
 
-def _normalised(calibration: LabelledFaces | None, spec: ModelSpec) -> Float32Array:
-    if calibration is None or not len(calibration):
-        name = "calibration" if calibration is None else calibration.source
-        raise DataError(name, "has no faces to calibrate on; give a folder of them")
+def _usable(calibration: LabelledFaces | None) -> LabelledFaces:
+    if calibration is None:
+        raise DataError("calibration", "has no faces to calibrate on; give a folder of them")
+    require_usable(calibration)
+    return calibration
+
+
+def _normalised(calibration: LabelledFaces, spec: ModelSpec) -> Float32Array:
     pixels = np.stack([to_pixels(image, spec) for image in calibration.images])
     return normalise(pixels, spec)
 

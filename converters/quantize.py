@@ -1,24 +1,25 @@
 """Weights and activations to integers, by litert-quantizer."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from edgefer.converters import graph
-from edgefer.converters.activations import activation_ranges
+from edgefer.converters.calibration.statistics import float_tensors
+from edgefer.converters.common_ranges import with_common_ranges
 from edgefer.converters.litert_recipe import litert_recipe
 from edgefer.converters.operator_plan import OperatorPlan, operator_plan
 from edgefer.converters.recipes import IoType, Precision, QuantizationRecipe
 from edgefer.converters.weights import SMALLEST_RANGE, weighted_layers
 from edgefer.errors import MissingExtraError, ModelError, UsageError
-from edgefer.progress import Progress
 from edgefer.quiet import quiet
 
-Float32Array = npt.NDArray[np.float32]
+Range = tuple[float, float]
+"""The smallest and the largest value of a tensor."""
 
 _LARGEST_BIAS = 2**30
 """Half of what int32 holds, as TensorFlow's own quantizer leaves (AdjustWeightsForBiasScale in
@@ -33,14 +34,12 @@ class InputQuantization:
     zero_point: int
 
     @property
-    def range(self) -> tuple[float, float]:
+    def range(self) -> Range:
         """The values of -128 and 127."""
         return (-128 - self.zero_point) * self.scale, (127 - self.zero_point) * self.scale
 
 
-def input_quantization(
-    input_range: tuple[float, float], input_type: IoType = IoType.INT8
-) -> InputQuantization:
+def input_quantization(input_range: Range, input_type: IoType = IoType.INT8) -> InputQuantization:
     """Return the quantization of pixels whose normalised values cover `input_range`.
 
     For an integer input q is pixel − 128: -1…1 gives 1/127.5 and -1. A float32 input gets 254
@@ -59,18 +58,18 @@ def input_quantization(
 
 def quantize(
     float_tflite: bytes,
-    calibration: Float32Array,
+    ranges: Mapping[str, Range],
     recipe: QuantizationRecipe,
-    input_range: tuple[float, float],
+    input_range: Range,
     *,
     source: Path | str = "model",
-    progress: Progress | None = None,
 ) -> bytes:
     """Quantize a float .tflite; its input and output get the types that the precision has.
 
-    `calibration` is float32 (n, h, w, channels), normalised, and unused where the precision
-    needs none. `input_range` are the normalised values of the smallest and largest pixel: an
-    integer input covers exactly these, so that int8 is pixel − 128, whatever calibration saw.
+    `ranges` are those of the tensors inside, by name, unused where the precision needs none; what
+    a concatenation joins gets one in common. `input_range` are the normalised values of the
+    smallest and largest pixel: an integer input covers exactly these, so that int8 is
+    pixel − 128, whatever calibration saw.
     float32 comes back as it is. Raises ModelError where the model cannot be quantized.
     """
     if recipe.precision is Precision.FLOAT32:
@@ -84,48 +83,42 @@ def quantize(
     try:
         quantizer = Quantizer(float_tflite)
         quantizer.load_quantization_recipe(litert_recipe(recipe, content, plan))
-        ranges: dict[str, Any] | None = None
+        stated: dict[str, Any] | None = None
         if recipe.precision.needs_calibration:
-            tensors = _integer_tensors(content, plan)
-            ranges = _calibrate(tensors, float_tflite, calibration, progress)
             pixels = input_quantization(input_range, recipe.input_type)
-            ranges.update(_input_range(content, pixels))
-            ranges.update(_score_range(content, ranges) if plan.floats else {})
-            ranges.update(_widened_weights(content, ranges, recipe.precision))
+            stated = _stated(content, plan, ranges)
+            stated.update(_input_range(content, pixels))
+            stated.update(_score_range(content, stated) if plan.floats else {})
+            stated.update(_widened_weights(content, stated, recipe.precision))
         with quiet():
-            result = quantizer.quantize(ranges, enable_progress_report=False)
+            result = quantizer.quantize(stated, enable_progress_report=False)
     except (ValueError, RuntimeError, KeyError, TypeError, IndexError) as exc:
         reason = (str(exc).strip().splitlines() or [type(exc).__name__])[0][:200]
         raise ModelError(source, f"cannot be quantized to {recipe.precision}: {reason}") from exc
     return graph.pack(graph.unpack(bytes(result.quantized_model), source=source))
 
 
-def _integer_tensors(content: graph.Graph, plan: OperatorPlan) -> list[graph.Tensor]:
-    """Return the computed float tensors that become integers, which need a range."""
-    needed = {*content.inputs, *content.outputs}
-    for operator in content.operators:
-        if operator.index not in plan.floats | plan.rounding:
-            needed |= {*operator.inputs, *operator.outputs}
-    computed = {*content.inputs, *(i for op in content.operators for i in op.outputs)}
-    tensors = [content.tensors[index] for index in sorted(needed & computed)]
-    return [tensor for tensor in tensors if tensor.dtype == "float32"]
-
-
-def _calibrate(
-    tensors: list[graph.Tensor],
-    float_tflite: bytes,
-    faces: Float32Array,
-    progress: Progress | None,
+def _stated(
+    content: graph.Graph, plan: OperatorPlan, ranges: Mapping[str, Range]
 ) -> dict[str, Any]:
-    """Return the range of each of the tensors over all faces, by name.
+    """Return the ranges of the tensors that become integers, as litert-quantizer keeps them."""
+    positions = frozenset(operator.index for operator in content.operators)
+    integers = positions - plan.floats - plan.rounding
+    common = with_common_ranges(content, ranges, integer_operators=integers)
+    stated = {}
+    for tensor in _integer_tensors(content, integers):
+        if tensor.name not in common:
+            raise ValueError(f"there is no range for its tensor {tensor.name!r}")
+        stated[tensor.name] = _range(tensor, *common[tensor.name])
+    return stated
 
-    litert-quantizer's own calibration takes a moving average of the faces' ranges, which cuts
-    off the peaks of every other face.
-    """
-    if not len(faces):
-        raise ValueError("there are no calibration faces")
-    found = activation_ranges(float_tflite, faces, [tensor.index for tensor in tensors], progress)
-    return {tensor.name: _range(tensor, *found[tensor.index]) for tensor in tensors}
+
+def _integer_tensors(content: graph.Graph, integers: frozenset[int]) -> list[graph.Tensor]:
+    """Return the computed float tensors that operators at `integers` use, which need a range."""
+    needed = {*content.inputs, *content.outputs}
+    for index in integers:
+        needed |= {*content.operators[index].inputs, *content.operators[index].outputs}
+    return [tensor for tensor in float_tensors(content) if tensor.index in needed]
 
 
 def _range(tensor: graph.Tensor, low: float, high: float) -> dict[str, Any]:

@@ -8,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from edgefer.converters import float_model, graph
+from edgefer.converters.calibration.result import CalibrationResult, calibrate
+from edgefer.converters.recipes import RangeMethod
 from edgefer.data.faces import LabelledFaces
 from edgefer.data.labels import ALPHABETICAL_7, ALPHABETICAL_8
 from edgefer.data.preprocessing import normalise
@@ -107,6 +109,16 @@ def patched(tflite: bytes, change: Any) -> bytes:
     model = graph.unpack(tflite, source="test")
     change(model)
     return graph.pack(model)
+
+
+def calibrated(tflite: bytes, images: Float32Array) -> CalibrationResult:
+    """Return what normalised images show of a float .tflite."""
+    return calibrate(tflite, images, faces_hash="none")
+
+
+def ranges(tflite: bytes, images: Float32Array) -> dict[str, tuple[float, float]]:
+    """Return the smallest and largest value of each tensor, by name."""
+    return calibrated(tflite, images).ranges(RangeMethod.MIN_MAX)
 
 
 def run(tflite: bytes, batch: npt.NDArray[Any]) -> npt.NDArray[Any]:

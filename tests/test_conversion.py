@@ -130,10 +130,10 @@ def test_progress_runs_once_from_start_to_end() -> None:
         small_models.small(),
         small_models.SPEC,
         INT8,
-        small_models.faces(4),
+        small_models.faces(9),
         progress=lambda done, total: seen.append((done, total)),
     )
-    assert seen == [(done, 8) for done in range(1, 9)]
+    assert seen == [(done, 9) for done in range(1, 10)]
 
 
 @pytest.mark.parametrize("recipe", [INT8, DYNAMIC])
@@ -165,7 +165,7 @@ def test_channels_with_a_normalisation_each_get_one_for_all_and_a_layer_in_front
 
 
 def test_their_int8_takes_raw_pixels() -> None:
-    made = convert(small_models.small(), BY_CHANNEL, INT8, small_models.faces(4))
+    made = convert(small_models.small(), BY_CHANNEL, INT8, small_models.faces(8))
     assert made.verification.float_operators == 0
     image = graph.read(made.tflite).tensors[graph.read(made.tflite).inputs[0]]
     assert image.quantization is not None

@@ -48,12 +48,14 @@ def test_a_free_batch_is_fixed_and_a_missing_signature_added() -> None:
     fixed = float_model.from_tflite(foreign, source="foreign.tflite")
     content = graph.read(fixed)
     assert content.tensors[content.inputs[0]].shape == (1, 32, 32, 3)
-    assert len(quantize(fixed, small_models.inputs(4), INT8, (-1, 1))) < len(fixed)
+    ranges = small_models.ranges(fixed, small_models.inputs(4))
+    assert len(quantize(fixed, ranges, INT8, (-1, 1))) < len(fixed)
 
 
 @pytest.mark.parametrize("recipe", [INT8, FLOAT16])
 def test_a_quantized_file_is_refused(recipe: Any) -> None:
-    quantized = quantize(small_models.small(), small_models.inputs(4), recipe, (-1, 1))
+    ranges = small_models.ranges(small_models.small(), small_models.inputs(4))
+    quantized = quantize(small_models.small(), ranges, recipe, (-1, 1))
     with pytest.raises(ModelError, match=r"^q\.tflite: is already quantized .*float model"):
         float_model.from_tflite(quantized, source="q.tflite")
 

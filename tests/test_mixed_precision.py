@@ -120,7 +120,7 @@ def test_a_graph_that_int8_does_not_split_is_all_int8() -> None:
 
 def test_without_mixed_precision_such_a_graph_is_refused() -> None:
     with pytest.raises(ModelError, match="LOG, PRELU, QUANTIZE still computes in floating point"):
-        conversion.convert(transformer(), small_models.SPEC, WITHOUT, small_models.faces(4))
+        conversion.convert(transformer(), small_models.SPEC, WITHOUT, small_models.faces(8))
 
 
 def test_only_int8_is_mixed() -> None:
@@ -153,7 +153,8 @@ def test_xnnpack_has_it_in_float_and_not_in_int8(kind: str, tmp_path: Path) -> N
     model = Model(image, layers.Dense(7)(layers.Flatten()(layers.Conv2D(8, 1)(x))))
     small_models.randomise(model)
     tflite = float_model.from_keras(model)
-    integer = quantize(tflite, small_models.inputs(4, side=8), WITHOUT, (-1.0, 1.0))
+    ranges = small_models.ranges(tflite, small_models.inputs(4, side=8))
+    integer = quantize(tflite, ranges, WITHOUT, (-1.0, 1.0))
     assert kind in {operator.kind for operator in graph.read(tflite).operators}
     assert kind not in profiled(tflite, tmp_path)["left_out"]
     assert profiled(integer, tmp_path)["left_out"][kind] == 1
@@ -189,7 +190,7 @@ def test_arbex_is_whole_and_small_enough(tmp_path: Path) -> None:
     model = deployed.build(batch_size=1)
     checkpoints.set_weights(model, folded, source="seeded")
     recipe = dataclasses.replace(INT8, input_type=IoType.FLOAT32)
-    faces = calibration_data.calibration_faces().spread(2)
+    faces = calibration_data.calibration_faces().spread(8)
     made = conversion.convert(float_model.from_keras(model), network.spec(), recipe, faces)
     assert len(made.tflite) < 50_000_000
     assert sum(made.verification.operators.values()) < 400

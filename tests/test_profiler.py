@@ -335,9 +335,8 @@ def test_the_operators_add_up_to_the_whole(
 ) -> None:
     """Within 10% of the run; and the delegate takes what it takes from the interpreter too."""
     model = tmp_path / "patt-lite.tflite"
-    model.write_bytes(
-        quantize(patt_lite(), small_models.inputs(4, SIDE), PRESETS[precision], (-1.0, 1.0))
-    )
+    ranges = small_models.ranges(patt_lite(), small_models.inputs(4, SIDE))
+    model.write_bytes(quantize(patt_lite(), ranges, PRESETS[precision], (-1.0, 1.0)))
     found = [profiled(harness, model, runs=20) for _ in range(3)]
     shares = [
         sum(operator.mean_us for operator in profile.operators) / profile.total_us

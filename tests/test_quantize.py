@@ -31,14 +31,17 @@ CALIBRATION = small_models.inputs(24, seed=1)
 
 
 def quantized(recipe: QuantizationRecipe, tflite: bytes | None = None) -> bytes:
-    made = quantize(tflite or small_models.small(), CALIBRATION, recipe, PIXEL_RANGE)
+    source = tflite or small_models.small()
+    made = quantize(source, small_models.ranges(source, CALIBRATION), recipe, PIXEL_RANGE)
     pixels = input_quantization(PIXEL_RANGE, recipe.input_type)
     return with_io_types(made, recipe.input_type, recipe.output_type, pixels)
 
 
 def corrected(recipe: QuantizationRecipe, tflite: bytes | None = None) -> bytes:
     source = tflite or small_models.small()
-    return correct_biases(source, CALIBRATION) if recipe.bias_correction else source
+    if not recipe.bias_correction:
+        return source
+    return correct_biases(source, small_models.calibrated(source, CALIBRATION).patches())
 
 
 def input_parameters(tflite: bytes) -> tuple[str, float, int]:
@@ -126,14 +129,14 @@ def test_every_precision_runs_with_every_type_and_agrees(
 
 
 def test_float32_stays_as_it_is() -> None:
-    assert quantize(small_models.small(), CALIBRATION, FLOAT32, PIXEL_RANGE) == small_models.small()
+    assert quantize(small_models.small(), {}, FLOAT32, PIXEL_RANGE) == small_models.small()
 
 
 def test_integer_weights_are_a_quarter_and_half_weights_a_half() -> None:
     float_size = len(small_models.patt_lite())
-    calibration = small_models.inputs(4, side=48)
+    ranges = small_models.ranges(small_models.patt_lite(), small_models.inputs(4, side=48))
     sizes = {
-        recipe.precision: len(quantize(small_models.patt_lite(), calibration, recipe, PIXEL_RANGE))
+        recipe.precision: len(quantize(small_models.patt_lite(), ranges, recipe, PIXEL_RANGE))
         / float_size
         for recipe in (INT8, DYNAMIC, FLOAT16)
     }
@@ -211,20 +214,12 @@ def test_quantizing_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
     assert capfd.readouterr() == ("", "")
 
 
-def test_progress_counts_the_faces() -> None:
-    seen: list[tuple[int, int]] = []
-    quantize(
-        small_models.small(),
-        CALIBRATION,
-        INT8,
-        PIXEL_RANGE,
-        progress=lambda done, total: seen.append((done, total)),
-    )
-    assert seen == [(done, 24) for done in range(1, 25)]
-
-
-def test_no_faces_and_no_model_are_model_errors() -> None:
-    with pytest.raises(ModelError, match="no calibration faces"):
-        quantize(small_models.small(), CALIBRATION[:0], INT8, PIXEL_RANGE)
+def test_a_missing_range_and_no_model_are_model_errors() -> None:
+    ranges = small_models.ranges(small_models.small(), CALIBRATION)
+    content = graph.read(small_models.small())
+    lacking = content.tensors[content.operators[1].outputs[0]].name
+    del ranges[lacking]
+    with pytest.raises(ModelError, match=f"no range for its tensor '{lacking}'"):
+        quantize(small_models.small(), ranges, INT8, PIXEL_RANGE)
     with pytest.raises(ModelError, match=r"^f\.tflite: is not a \.tflite"):
-        quantize(b"nothing", CALIBRATION, INT8, PIXEL_RANGE, source="f.tflite")
+        quantize(b"nothing", ranges, INT8, PIXEL_RANGE, source="f.tflite")

@@ -27,7 +27,8 @@ SAMPLES = small_models.inputs(3)
 
 
 def converted(recipe: QuantizationRecipe) -> bytes:
-    made = quantize(small_models.small(), small_models.inputs(8), recipe, PIXEL_RANGE)
+    ranges = small_models.ranges(small_models.small(), small_models.inputs(8))
+    made = quantize(small_models.small(), ranges, recipe, PIXEL_RANGE)
     pixels = input_quantization(PIXEL_RANGE, recipe.input_type)
     return with_io_types(made, recipe.input_type, recipe.output_type, pixels)
 

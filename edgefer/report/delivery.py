@@ -96,6 +96,7 @@ def verdict(delivery: Delivery, model: ConvertedModel) -> str:
 def warnings(delivery: Delivery) -> list[str]:
     """Return what a reader must know before using the models."""
     found = list(delivery.original.notes)
+    found.extend(dict.fromkeys(note for model in delivery.models for note in model.notes))
     coupling = delivery.original.coupling
     if coupling is not None and coupling.coupled:
         found.append(coupling_sentence(coupling))
