@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from edgefer.converters import graph
 from edgefer.converters.activations import mean_activations
-from edgefer.converters.weights import WeightedLayer, rounded_to_int8, weighted_layers
+from edgefer.converters.weights import WeightedLayer, weighted_layers
 from edgefer.progress import Progress
 
 Float32Array = npt.NDArray[np.float32]
@@ -23,44 +23,56 @@ _SAME_PADDING = 0
 
 
 def correct_biases(
-    float_tflite: bytes,
+    original: bytes,
+    rounded: bytes,
     faces: Float32Array,
     *,
     skipped: frozenset[int] = frozenset(),
     progress: Progress | None = None,
 ) -> bytes:
-    """Return the float model with biases that make up for the rounding of its weights to int8.
+    """Return the rounded model with biases that make up for the rounding of its weights.
 
-    `faces` are float32 (n, h, w, channels), normalised, with n about 100. Operators at the
-    positions in `skipped` keep their biases.
+    Both are float .tflite, `rounded` being `original` with its weights on the int8 grid
+    (`weight_rounding`, `adaptive_rounding`). `faces` are float32 (n, h, w, channels), normalised,
+    with n about 100. Operators at the positions in `skipped` keep their biases.
     """
-    content = graph.read(float_tflite)
     layers = [
         layer
-        for layer in weighted_layers(content)
+        for layer in weighted_layers(graph.read(original))
         if layer.operator.kind in CORRECTED_KINDS and layer.operator.index not in skipped
     ]
     inputs = sorted({layer.operator.inputs[0] for layer in layers})
-    means = mean_activations(float_tflite, faces, inputs, progress)
-    model = graph.unpack(float_tflite, source="model")
+    means = mean_activations(original, faces, inputs, progress)
+    weights = {
+        layer.operator.index: np.asarray(layer.weights.data, np.float32)
+        for layer in weighted_layers(graph.read(rounded))
+    }
+    model = graph.unpack(rounded, source="model")
     for layer in layers:
-        shift = mean_shift(layer, means[layer.operator.inputs[0]])
-        _set_bias(model, layer, _bias(layer) - shift)
+        mean = means[layer.operator.inputs[0]]
+        shift = mean_shift(layer, weights[layer.operator.index], mean)
+        set_bias(model, layer, (bias_of(layer) - shift).astype(np.float32))
     return graph.pack(model)
 
 
-def mean_shift(layer: WeightedLayer, mean_input: Float64Array) -> Float64Array:
+def mean_shift(
+    layer: WeightedLayer, rounded: Float32Array, mean_input: Float64Array
+) -> Float64Array:
     """Return how much rounding moves each output channel on average, before its activation.
 
-    `mean_input` is the layer's input averaged over faces. A layer is linear, so its mean output
-    is its output for the mean input: exact, padding and strides included.
+    `rounded` are the layer's weights afterwards, `mean_input` is its input averaged over faces. A
+    layer is linear, so its mean output is its output for the mean input: exact, padding and strides
+    included.
     """
-    exact = np.asarray(layer.weights.data, np.float32)
-    rounded = rounded_to_int8(exact, layer.channel_ranges())
-    return _mean_output(layer, rounded.astype(np.float64) - exact, mean_input)
+    exact = np.asarray(layer.weights.data, np.float64)
+    return mean_output(layer, rounded - exact, mean_input)
 
 
-def _mean_output(layer: WeightedLayer, weights: Float64Array, inputs: Float64Array) -> Float64Array:
+def mean_output(layer: WeightedLayer, weights: Float64Array, inputs: Float64Array) -> Float64Array:
+    """Return each channel's mean over positions of what other weights of a layer put out.
+
+    `inputs` is the layer's input, averaged over faces; the bias is left out.
+    """
     if layer.operator.kind == "FULLY_CONNECTED":
         return np.asarray(weights @ inputs.reshape(-1, weights.shape[1]).mean(axis=0))
     patch = _mean_patch(layer, inputs[0])
@@ -113,27 +125,27 @@ def _taps(size: int, window: int, stride: int, dilation: int, *, same: bool) -> 
     return shares
 
 
-def _bias(layer: WeightedLayer) -> Float64Array:
+def bias_of(layer: WeightedLayer) -> Float64Array:
+    """Return the bias of a float layer, zeros where it has none."""
     channels = layer.weights.shape[layer.channel_axis]
     if layer.bias is None:
         return np.zeros(channels)
     return np.asarray(layer.bias.data, np.float64)
 
 
-def _set_bias(model: Any, layer: WeightedLayer, bias: Float64Array) -> None:
-    """Write the bias, into a tensor of its own where layers share one or the layer has none."""
+def set_bias(model: Any, layer: WeightedLayer, bias: npt.NDArray[Any]) -> None:
+    """Write a bias of the stored type, apart where layers share one or the layer has none."""
     subgraph = model.subgraphs[0]
-    data = bias.astype(np.float32)
     if layer.bias is not None and not _is_shared(model, layer.bias.index):
         buffer = model.buffers[subgraph.tensors[layer.bias.index].buffer]
-        buffer.data = data.view(np.uint8)
+        buffer.data = bias.view(np.uint8)
         return
     index = graph.add_tensor(
         model,
-        subgraph.tensors[layer.weights.index],
+        subgraph.tensors[(layer.bias or layer.weights).index],
         name=f"{layer.weights.name}/bias_{layer.operator.index}".encode(),
         shape=[len(bias)],
-        data=data,
+        data=bias,
     )
     operator = subgraph.operators[layer.operator.index]
     operator.inputs = [*list(operator.inputs)[:2], index]

@@ -20,9 +20,11 @@ from edgefer.converters.quantize import (
     input_quantization,
     quantize,
 )
-from edgefer.converters.recipes import QuantizationRecipe
+from edgefer.converters.recipes import QuantizationRecipe, WeightRange
 from edgefer.converters.shared_normalisation import with_shared_normalisation
 from edgefer.converters.verify import Verification, verify
+from edgefer.converters.weight_ranges import ranges_by_name
+from edgefer.converters.weight_rounding import round_to_nearest
 from edgefer.data.disjoint import content_hash
 from edgefer.data.faces import LabelledFaces
 from edgefer.data.preprocessing import normalise, to_pixels
@@ -125,11 +127,15 @@ def _quantized(
     corrected = faces[:BIAS_CORRECTION_FACES] if recipe.bias_correction else faces[:0]
     calibrated = faces if recipe.precision.needs_calibration else faces[:0]
     steps = _Steps(progress, total=len(corrected) + len(calibrated))
+    ranges = None
     if recipe.bias_correction:
+        skipped = operator_plan(graph.read(float_tflite), recipe).floats
+        ranges = ranges_by_name(float_tflite, WeightRange.MIN_MAX, skipped=skipped)
         float_tflite = correct_biases(
             float_tflite,
+            round_to_nearest(float_tflite, ranges, skipped=skipped),
             corrected,
-            skipped=operator_plan(graph.read(float_tflite), recipe).floats,
+            skipped=skipped,
             progress=steps.part(len(corrected)),
         )
     return quantize(
@@ -137,6 +143,7 @@ def _quantized(
         calibrated,
         recipe,
         pixel_range,
+        weight_ranges=ranges,
         source=source,
         progress=steps.part(len(calibrated)),
     )

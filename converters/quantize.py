@@ -1,6 +1,7 @@
 """Weights and activations to integers, by litert-quantizer."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,7 @@ def quantize(
     recipe: QuantizationRecipe,
     input_range: tuple[float, float],
     *,
+    weight_ranges: Mapping[str, Float32Array] | None = None,
     source: Path | str = "model",
     progress: Progress | None = None,
 ) -> bytes:
@@ -71,6 +73,8 @@ def quantize(
     `calibration` is float32 (n, h, w, channels), normalised, and unused where the precision
     needs none. `input_range` are the normalised values of the smallest and largest pixel: an
     integer input covers exactly these, so that int8 is pixel − 128, whatever calibration saw.
+    `weight_ranges` are the largest weights that output channels hold, by the weights' tensor and
+    with their axes kept; without, each channel's largest weight.
     float32 comes back as it is. Raises ModelError where the model cannot be quantized.
     """
     if recipe.precision is Precision.FLOAT32:
@@ -84,16 +88,17 @@ def quantize(
     try:
         quantizer = Quantizer(float_tflite)
         quantizer.load_quantization_recipe(litert_recipe(recipe, content, plan))
-        ranges: dict[str, Any] | None = None
+        weights = weight_ranges or {}
+        ranges = {name: {"min": -wide, "max": wide} for name, wide in weights.items()}
         if recipe.precision.needs_calibration:
             tensors = _integer_tensors(content, plan)
-            ranges = _calibrate(tensors, float_tflite, calibration, progress)
+            ranges.update(_calibrate(tensors, float_tflite, calibration, progress))
             pixels = input_quantization(input_range, recipe.input_type)
             ranges.update(_input_range(content, pixels))
             ranges.update(_score_range(content, ranges) if plan.floats else {})
             ranges.update(_widened_weights(content, ranges, recipe.precision))
         with quiet():
-            result = quantizer.quantize(ranges, enable_progress_report=False)
+            result = quantizer.quantize(ranges or None, enable_progress_report=False)
     except (ValueError, RuntimeError, KeyError, TypeError, IndexError) as exc:
         reason = (str(exc).strip().splitlines() or [type(exc).__name__])[0][:200]
         raise ModelError(source, f"cannot be quantized to {recipe.precision}: {reason}") from exc
@@ -162,7 +167,8 @@ def _widened_weights(
         seen = ranges.get(content.tensors[layer.operator.inputs[0]].name)
         if layer.bias is None or layer.bias.data is None or seen is None:
             continue
-        present = layer.channel_ranges()
+        given = ranges.get(layer.weights.name)
+        present = layer.channel_ranges() if given is None else given["max"]
         units = np.abs(layer.bias.data).reshape(present.shape) / _scale(seen, precision)
         needed = units / _LARGEST_BIAS * 127
         if (needed > present).any():

@@ -39,6 +39,16 @@ class IoType(StrEnum):
     FLOAT32 = "float32"
 
 
+class WeightRange(StrEnum):
+    """How far a channel's int8 grid reaches: to its largest weight, or to where errors are least.
+
+    `mse` makes the sum of a channel's squared rounding errors least, and clips what is beyond.
+    """
+
+    MIN_MAX = "min-max"
+    MSE = "mse"
+
+
 @dataclass(frozen=True, kw_only=True)
 class QuantizationRecipe:
     """One way to convert; the presets below are varied with `dataclasses.replace`.

@@ -22,7 +22,10 @@ from edgefer.converters.recipes import (
     IoType,
     Precision,
     QuantizationRecipe,
+    WeightRange,
 )
+from edgefer.converters.weight_ranges import ranges_by_name
+from edgefer.converters.weight_rounding import round_to_nearest
 from edgefer.converters.weights import rounded_to_int8, weighted_layers
 from edgefer.errors import ModelError, UsageError
 
@@ -38,7 +41,10 @@ def quantized(recipe: QuantizationRecipe, tflite: bytes | None = None) -> bytes:
 
 def corrected(recipe: QuantizationRecipe, tflite: bytes | None = None) -> bytes:
     source = tflite or small_models.small()
-    return correct_biases(source, CALIBRATION) if recipe.bias_correction else source
+    if not recipe.bias_correction:
+        return source
+    rounded = round_to_nearest(source, ranges_by_name(source, WeightRange.MIN_MAX))
+    return correct_biases(source, rounded, CALIBRATION)
 
 
 def input_parameters(tflite: bytes) -> tuple[str, float, int]:
