@@ -31,7 +31,7 @@ class _Moments:
         self._layer = layer
         self._random = np.random.default_rng(layer.operator.index)
         self._waiting: list[Float32Array] = []
-        self._reference: Float32Array | None = None
+        self._reference: Float32Array = np.zeros((), np.float32)
         self._squares: Float64Array = np.zeros(())
         self._sums: Float64Array = np.zeros(())
         self._count = 0
@@ -57,7 +57,7 @@ class _Moments:
             return
         patches = np.concatenate(self._waiting, axis=1)
         self._waiting = []
-        if self._reference is None:
+        if not self._count:
             self._reference = patches.mean(axis=1)
         differences = patches - self._reference[:, None]
         self._squares = self._squares + differences.transpose(0, 2, 1) @ differences
