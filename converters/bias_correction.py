@@ -13,42 +13,53 @@ import numpy.typing as npt
 
 from edgefer.converters import graph
 from edgefer.converters.calibration.patches import corrected_layers
-from edgefer.converters.weights import WeightedLayer, rounded_to_int8
+from edgefer.converters.weights import WeightedLayer, weighted_layers
 
+Float32Array = npt.NDArray[np.float32]
 Float64Array = npt.NDArray[np.float64]
 
 
 def correct_biases(
-    float_tflite: bytes,
+    original: bytes,
+    rounded: bytes,
     mean_patches: Mapping[str, Float64Array],
     *,
     skipped: frozenset[int] = frozenset(),
 ) -> bytes:
-    """Return the float model with biases that make up for the rounding of its weights to int8.
+    """Return the rounded model with biases that make up for the rounding of its weights.
 
-    `mean_patches` are those of `calibration.patches`, by the tensor that a layer writes. Operators
-    at the positions in `skipped` keep their biases.
+    Both are float .tflite, `rounded` being `original` with its weights on the int8 grid
+    (`weight_rounding`, `adaptive_rounding`). `mean_patches` are those of `calibration.patches` for
+    `original`, by the tensor that a layer writes. Operators at the positions in `skipped` keep
+    their biases.
     """
-    content = graph.read(float_tflite)
-    model = graph.unpack(float_tflite, source="model")
+    content = graph.read(original)
+    weights = {
+        layer.operator.index: np.asarray(layer.weights.data, np.float32)
+        for layer in weighted_layers(graph.read(rounded))
+    }
+    model = graph.unpack(rounded, source="model")
     for layer in corrected_layers(content):
         if layer.operator.index not in skipped:
             patch = mean_patches[content.tensors[layer.operator.outputs[0]].name]
-            _set_bias(model, layer, _bias(layer) - mean_shift(layer, patch))
+            shift = mean_shift(layer, weights[layer.operator.index], patch)
+            set_bias(model, layer, (bias_of(layer) - shift).astype(np.float32))
     return graph.pack(model)
 
 
-def mean_shift(layer: WeightedLayer, patch: Float64Array) -> Float64Array:
+def mean_shift(layer: WeightedLayer, rounded: Float32Array, patch: Float64Array) -> Float64Array:
     """Return how much rounding moves each output channel on average, before its activation.
 
-    `patch` is what the layer's kernel sees on average.
+    `rounded` are the layer's weights afterwards, `patch` is what its kernel sees on average.
     """
-    exact = np.asarray(layer.weights.data, np.float32)
-    rounded = rounded_to_int8(exact, layer.channel_ranges())
-    return _mean_output(layer, rounded.astype(np.float64) - exact, patch)
+    return mean_output(layer, rounded - np.asarray(layer.weights.data, np.float64), patch)
 
 
-def _mean_output(layer: WeightedLayer, weights: Float64Array, patch: Float64Array) -> Float64Array:
+def mean_output(layer: WeightedLayer, weights: Float64Array, patch: Float64Array) -> Float64Array:
+    """Return each channel's mean over positions of what other weights of a layer put out.
+
+    `patch` is what its kernel sees on average (`calibration.patches`); the bias is left out.
+    """
     if layer.operator.kind == "FULLY_CONNECTED":
         return np.asarray(weights @ patch[0, 0])
     if layer.operator.kind == "CONV_2D":
@@ -65,27 +76,27 @@ def _grouped(weights: Float64Array, patch: Float64Array) -> Float64Array:
     return np.concatenate([np.tensordot(w, x, 3) for w, x in zip(outputs, inputs, strict=True)])
 
 
-def _bias(layer: WeightedLayer) -> Float64Array:
+def bias_of(layer: WeightedLayer) -> Float64Array:
+    """Return the bias of a float layer, zeros where it has none."""
     channels = layer.weights.shape[layer.channel_axis]
     if layer.bias is None:
         return np.zeros(channels)
     return np.asarray(layer.bias.data, np.float64)
 
 
-def _set_bias(model: Any, layer: WeightedLayer, bias: Float64Array) -> None:
-    """Write the bias, into a tensor of its own where layers share one or the layer has none."""
+def set_bias(model: Any, layer: WeightedLayer, bias: npt.NDArray[Any]) -> None:
+    """Write a bias of the stored type, apart where layers share one or the layer has none."""
     subgraph = model.subgraphs[0]
-    data = bias.astype(np.float32)
     if layer.bias is not None and not _is_shared(model, layer.bias.index):
         buffer = model.buffers[subgraph.tensors[layer.bias.index].buffer]
-        buffer.data = data.view(np.uint8)
+        buffer.data = bias.view(np.uint8)
         return
     index = graph.add_tensor(
         model,
-        subgraph.tensors[layer.weights.index],
+        subgraph.tensors[(layer.bias or layer.weights).index],
         name=f"{layer.weights.name}/bias_{layer.operator.index}".encode(),
         shape=[len(bias)],
-        data=data,
+        data=bias,
     )
     operator = subgraph.operators[layer.operator.index]
     operator.inputs = [*list(operator.inputs)[:2], index]

@@ -13,22 +13,21 @@ import numpy.typing as npt
 import edgefer
 from edgefer import metadata, runtime
 from edgefer.converters import float_model, graph
-from edgefer.converters.bias_correction import correct_biases
 from edgefer.converters.calibration.faces import doubts, require_usable
-from edgefer.converters.calibration.result import CalibrationResult, calibrate
+from edgefer.converters.calibration.result import CalibrationResult
 from edgefer.converters.io_types import with_io_types
-from edgefer.converters.operator_plan import operator_plan
-from edgefer.converters.quantize import input_quantization, quantize
-from edgefer.converters.recipes import QuantizationRecipe, RangeMethod
+from edgefer.converters.quantization import Prepared, Report, SeenFaces, prepare, to_integers
+from edgefer.converters.quantize import Range, input_quantization
+from edgefer.converters.recipes import QuantizationRecipe
 from edgefer.converters.shared_normalisation import with_shared_normalisation
 from edgefer.converters.verify import Verification, verify
 from edgefer.data.disjoint import content_hash
 from edgefer.data.faces import LabelledFaces
-from edgefer.data.preprocessing import normalise, to_pixels
-from edgefer.errors import DataError, ModelError
+from edgefer.data.preprocessing import normalise
+from edgefer.errors import ModelError
+from edgefer.evaluation.inference import inputs_of
 from edgefer.models.checkpoints import Checkpoint
 from edgefer.models.spec import ModelSpec
-from edgefer.progress import Progress
 
 Float32Array = npt.NDArray[np.float32]
 
@@ -46,8 +45,13 @@ class ConvertedModel:
     spec: ModelSpec
     recipe: QuantizationRecipe
     verification: Verification
-    calibration_hash: str | None
+    calibration: CalibrationResult | None
     notes: tuple[str, ...] = ()
+
+    @property
+    def calibration_hash(self) -> str | None:
+        """That of the faces that the conversion saw, None where it saw none."""
+        return None if self.calibration is None else self.calibration.faces_hash
 
 
 def read_float_tflite(path: Path) -> bytes:
@@ -64,54 +68,104 @@ def convert_checkpoint(
     recipe: QuantizationRecipe,
     calibration: LabelledFaces | None = None,
     *,
-    progress: Progress | None = None,
+    report: Report | None = None,
 ) -> ConvertedModel:
-    """Convert a trained network; see `convert`, which makes several files from one float model."""
+    """Convert a trained network; see `Conversion`, which makes several files of one."""
     float_tflite = float_model.from_keras(checkpoint.build(batch_size=1))
-    return convert(float_tflite, checkpoint.spec, recipe, calibration, progress=progress)
+    return convert(float_tflite, checkpoint.spec, recipe, calibration, report=report)
 
 
 def convert(
     float_tflite: bytes,
     spec: ModelSpec,
     recipe: QuantizationRecipe,
-    calibration: LabelledFaces | None = None,
+    calibration: LabelledFaces | CalibrationResult | None = None,
     *,
     source: Path | str | None = None,
-    progress: Progress | None = None,
+    report: Report | None = None,
 ) -> ConvertedModel:
-    """Make one verified file of a float .tflite (from `float_model`) by one recipe.
+    """Make one verified file of a float .tflite (from `float_model`) by one recipe; `Conversion`."""
+    return Conversion(float_tflite, spec, calibration, source=source, report=report).to(recipe)
 
-    `calibration` is needed where `recipe.needs_faces`. Raises ModelError where the model
-    does not fit its spec or the result fails verification, DataError where the calibration faces
-    are missing or show too little. Where the spec normalises each channel differently, the
-    result's own is the same for all.
+
+class Conversion:
+    """One float .tflite that becomes files by several recipes, calibrated once for all of them.
+
+    `calibration` are faces or what was kept of some, needed where a recipe `needs_faces`. Where
+    the spec normalises each channel differently, the results' own is the same for all. Raises
+    ModelError where the model does not fit its spec, DataError where the faces show too little.
     """
-    source = source or spec.name
-    _require_fit(float_tflite, spec, source)
-    float_tflite, spec = with_shared_normalisation(float_tflite, spec)
-    pixels = input_quantization(_pixel_range(spec), recipe.input_type)
-    used = _usable(calibration) if recipe.needs_faces else None
-    samples = _samples(spec) if used is None else _normalised(used, spec)
-    found = None
-    if used is not None:
-        used_hash = faces_hash(used)
-        found = calibrate(
-            float_tflite, samples, faces_hash=used_hash, source=source, progress=progress
+
+    def __init__(
+        self,
+        float_tflite: bytes,
+        spec: ModelSpec,
+        calibration: LabelledFaces | CalibrationResult | None = None,
+        *,
+        source: Path | str | None = None,
+        report: Report | None = None,
+    ) -> None:
+        self.source = source or spec.name
+        _require_fit(float_tflite, spec, self.source)
+        self.float_tflite, self.spec = with_shared_normalisation(float_tflite, spec)
+        self.pixel_range = pixel_range(self.spec)
+        self._report = report
+        self._given, self._faces = calibration, None
+        self._prepared: dict[tuple[bool, ...], Prepared] = {}
+
+    def to(self, recipe: QuantizationRecipe) -> ConvertedModel:
+        """Make one verified file; ModelError where it fails verification.
+
+        Raises DataError where the calibration is missing or is of another model.
+        """
+        prepared = self.prepared(recipe)
+        content = to_integers(
+            prepared, recipe, self.pixel_range, source=self.source, report=self._report
         )
-    content = _quantized(float_tflite, spec, recipe, found, source)
-    content = with_io_types(content, recipe.input_type, recipe.output_type, pixels)
-    content = metadata.write(content, spec, _info(recipe, found.faces_hash if found else None))
-    return ConvertedModel(
-        tflite=content,
-        spec=spec,
-        recipe=recipe,
-        verification=verify(
-            content, recipe, samples[:_VERIFICATION_FACES], pixels=pixels, source=source
-        ),
-        calibration_hash=found.faces_hash if found else None,
-        notes=() if used is None else doubts(used),
-    )
+        pixels = input_quantization(self.pixel_range, recipe.input_type)
+        content = with_io_types(content, recipe.input_type, recipe.output_type, pixels)
+        found = prepared.calibration
+        content = metadata.write(content, self.spec, _info(recipe, found and found.faces_hash))
+        samples = _samples(self.spec) if prepared.faces is None else prepared.faces.inputs
+        return ConvertedModel(
+            tflite=content,
+            spec=self.spec,
+            recipe=recipe,
+            verification=verify(
+                content,
+                recipe,
+                samples[:_VERIFICATION_FACES],
+                pixels=pixels,
+                source=self.source,
+            ),
+            calibration=found,
+            notes=doubts(self._given) if isinstance(self._given, LabelledFaces) and found else (),
+        )
+
+    def prepared(self, recipe: QuantizationRecipe) -> Prepared:
+        """Return the float model as a recipe wants it before rounding, and its calibration."""
+        if not recipe.needs_faces:
+            return Prepared(tflite=self.float_tflite, calibration=None, faces=None)
+        key = recipe.equalization, recipe.bias_absorption
+        if key not in self._prepared:
+            given = self._given
+            self._prepared[key] = prepare(
+                self.float_tflite,
+                recipe,
+                self.pixel_range,
+                self._seen_faces(),
+                calibration=given if isinstance(given, CalibrationResult) else None,
+                source=self.source,
+                report=self._report,
+            )
+        return self._prepared[key]
+
+    def _seen_faces(self) -> SeenFaces | None:
+        if self._faces is None and isinstance(self._given, LabelledFaces):
+            require_usable(self._given)
+            inputs = inputs_of(self._given.images, self.spec)
+            self._faces = SeenFaces(inputs=inputs, hash=faces_hash(self._given))
+        return self._faces
 
 
 def faces_hash(faces: LabelledFaces) -> str:
@@ -120,26 +174,7 @@ def faces_hash(faces: LabelledFaces) -> str:
     return hashlib.sha256("\n".join(hashes).encode()).hexdigest()
 
 
-def _quantized(
-    float_tflite: bytes,
-    spec: ModelSpec,
-    recipe: QuantizationRecipe,
-    calibration: CalibrationResult | None,
-    source: Path | str,
-) -> bytes:
-    ranges = {}
-    if calibration is not None and recipe.bias_correction:
-        float_tflite = correct_biases(
-            float_tflite,
-            calibration.patches(),
-            skipped=operator_plan(graph.read(float_tflite), recipe).floats,
-        )
-    if calibration is not None and recipe.precision.needs_calibration:
-        ranges = calibration.ranges(RangeMethod.MIN_MAX)
-    return quantize(float_tflite, ranges, recipe, _pixel_range(spec), source=source)
-
-
-def _pixel_range(spec: ModelSpec) -> tuple[float, float]:
+def pixel_range(spec: ModelSpec) -> Range:
     """Return the normalised values of the smallest and the largest pixel."""
     mean, std = spec.mean[0], spec.std[0]
     return -mean / std, (255 - mean) / std
@@ -154,18 +189,6 @@ def _require_fit(float_tflite: bytes, spec: ModelSpec, source: Path | str) -> No
     classes = content.tensors[content.outputs[0]].shape
     if classes != (1, len(spec.labels)):
         raise ModelError(source, f"answers with {classes}, for {len(spec.labels)} labels")
-
-
-def _usable(calibration: LabelledFaces | None) -> LabelledFaces:
-    if calibration is None:
-        raise DataError("calibration", "has no faces to calibrate on; give a folder of them")
-    require_usable(calibration)
-    return calibration
-
-
-def _normalised(calibration: LabelledFaces, spec: ModelSpec) -> Float32Array:
-    pixels = np.stack([to_pixels(image, spec) for image in calibration.images])
-    return normalise(pixels, spec)
 
 
 def _samples(spec: ModelSpec) -> Float32Array:

@@ -146,11 +146,16 @@ def add_tensor(model: Any, template: Any, **fields: Any) -> int:
     data = fields.pop("data", None)
     buffer = 0
     if data is not None:
-        model.buffers.append(schema.BufferT(data=np.ascontiguousarray(data).view(np.uint8).ravel()))
-        buffer = len(model.buffers) - 1
+        buffer = add_buffer(model, data)
     tensors = model.subgraphs[0].tensors
     tensors.append(schema.TensorT(**{**vars(template), "buffer": buffer, **fields}))
     return len(tensors) - 1
+
+
+def add_buffer(model: Any, data: npt.NDArray[Any]) -> int:
+    """Append a buffer that holds an array; return its index."""
+    model.buffers.append(schema.BufferT(data=np.ascontiguousarray(data).view(np.uint8).ravel()))
+    return len(model.buffers) - 1
 
 
 def add_operator(

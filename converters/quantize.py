@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from edgefer.converters import graph
 from edgefer.converters.calibration.statistics import float_tensors
@@ -18,6 +19,7 @@ from edgefer.converters.weights import SMALLEST_RANGE, weighted_layers
 from edgefer.errors import MissingExtraError, ModelError, UsageError
 from edgefer.quiet import quiet
 
+Float32Array = npt.NDArray[np.float32]
 Range = tuple[float, float]
 """The smallest and the largest value of a tensor."""
 
@@ -62,6 +64,7 @@ def quantize(
     recipe: QuantizationRecipe,
     input_range: Range,
     *,
+    weight_ranges: Mapping[str, Float32Array] | None = None,
     source: Path | str = "model",
 ) -> bytes:
     """Quantize a float .tflite; its input and output get the types that the precision has.
@@ -69,7 +72,9 @@ def quantize(
     `ranges` are those of the tensors inside, by name, unused where the precision needs none; what
     a concatenation joins gets one in common. `input_range` are the normalised values of the
     smallest and largest pixel: an integer input covers exactly these, so that int8 is
-    pixel − 128, whatever calibration saw.
+    pixel − 128, whatever calibration saw. `weight_ranges` are the largest weights that output
+    channels hold, by the weights' tensor and with their axes kept; without, each channel's
+    largest weight.
     float32 comes back as it is. Raises ModelError where the model cannot be quantized.
     """
     if recipe.precision is Precision.FLOAT32:
@@ -83,15 +88,16 @@ def quantize(
     try:
         quantizer = Quantizer(float_tflite)
         quantizer.load_quantization_recipe(litert_recipe(recipe, content, plan))
-        stated: dict[str, Any] | None = None
+        weights = weight_ranges or {}
+        stated = {name: {"min": -wide, "max": wide} for name, wide in weights.items()}
         if recipe.precision.needs_calibration:
             pixels = input_quantization(input_range, recipe.input_type)
-            stated = _stated(content, plan, ranges)
+            stated.update(_stated(content, plan, ranges))
             stated.update(_input_range(content, pixels))
             stated.update(_score_range(content, stated) if plan.floats else {})
             stated.update(_widened_weights(content, stated, recipe.precision))
         with quiet():
-            result = quantizer.quantize(stated, enable_progress_report=False)
+            result = quantizer.quantize(stated or None, enable_progress_report=False)
     except (ValueError, RuntimeError, KeyError, TypeError, IndexError) as exc:
         reason = (str(exc).strip().splitlines() or [type(exc).__name__])[0][:200]
         raise ModelError(source, f"cannot be quantized to {recipe.precision}: {reason}") from exc
@@ -155,7 +161,8 @@ def _widened_weights(
         seen = ranges.get(content.tensors[layer.operator.inputs[0]].name)
         if layer.bias is None or layer.bias.data is None or seen is None:
             continue
-        present = layer.channel_ranges()
+        given = ranges.get(layer.weights.name)
+        present = layer.channel_ranges() if given is None else given["max"]
         units = np.abs(layer.bias.data).reshape(present.shape) / _scale(seen, precision)
         needed = units / _LARGEST_BIAS * 127
         if (needed > present).any():

@@ -56,11 +56,25 @@ class RangeMethod(StrEnum):
     BEST = "best"
 
 
+class WeightRange(StrEnum):
+    """How far a channel's int8 grid reaches: to its largest weight, or to where errors are least.
+
+    `mse` makes the sum of a channel's squared rounding errors least, and clips what is beyond.
+    """
+
+    MIN_MAX = "min-max"
+    MSE = "mse"
+
+
 @dataclass(frozen=True, kw_only=True)
 class QuantizationRecipe:
     """One way to convert; the presets below are varied with `dataclasses.replace`.
 
-    `bias_correction` needs int8 weights; `head_in_float`, which keeps the last fully-connected
+    `activation_ranges` and `weight_ranges` say how far the integers' grids reach. `equalization`
+    and `bias_absorption` make channels of the float model alike, `adaptive_rounding` chooses each
+    weight's rounding by what the layer puts out. `bias_correction` makes up for rounded weights,
+    `empirical_bias_correction` for all that quantization did before a layer as well; the latter
+    needs int8 activations. `bias_correction` needs int8 weights; `head_in_float`, which keeps the last fully-connected
     layers and the softmax as they are, needs integer activations. `mixed_precision` keeps an int8
     graph whole: activations are floats from the first operator on that would split it, as
     `mixed_precision` the module says. `float_operators` and `int16_operators` name operators, by
@@ -70,7 +84,13 @@ class QuantizationRecipe:
     precision: Precision
     input_type: IoType = IoType.FLOAT32
     output_type: IoType = IoType.FLOAT32
+    activation_ranges: RangeMethod = RangeMethod.MIN_MAX
+    weight_ranges: WeightRange = WeightRange.MIN_MAX
+    equalization: bool = False
+    bias_absorption: bool = False
+    adaptive_rounding: bool = False
     bias_correction: bool = False
+    empirical_bias_correction: bool = False
     head_in_float: bool = False
     mixed_precision: bool = False
     float_operators: tuple[str, ...] = ()
@@ -79,6 +99,17 @@ class QuantizationRecipe:
     def __post_init__(self) -> None:
         if self.bias_correction and not self.precision.rounds_weights:
             raise ValueError(f"{self.precision} rounds no weights, so no bias needs correction")
+        if self.weight_methods and not self.precision.rounds_weights:
+            raise ValueError(
+                f"{self.precision} rounds no weights, so {self.weight_methods[0]} changes nothing"
+            )
+        if self.activation_methods and not self.precision.needs_calibration:
+            raise ValueError(
+                f"{self.precision} rounds no activations, so {self.activation_methods[0]} changes "
+                "nothing"
+            )
+        if self.empirical_bias_correction and self.precision is not Precision.INT8:
+            raise ValueError(f"empirical bias correction is for int8, not {self.precision}")
         if self.head_in_float and not self.precision.needs_calibration:
             raise ValueError(f"{self.precision} leaves the head in floating point anyway")
         if self.mixed_precision and self.precision is not Precision.INT8:
@@ -89,9 +120,34 @@ class QuantizationRecipe:
             raise ValueError(f"{min(both)} cannot be both float and int16")
 
     @property
+    def weight_methods(self) -> tuple[str, ...]:
+        """The methods among the fields that change how weights are rounded."""
+        clips = self.weight_ranges is not WeightRange.MIN_MAX
+        return ("weight_ranges",) * clips + ("adaptive_rounding",) * self.adaptive_rounding
+
+    @property
+    def activation_methods(self) -> tuple[str, ...]:
+        """The methods among the fields that change how activations are rounded."""
+        return (
+            ("activation_ranges",) * (self.activation_ranges is not RangeMethod.MIN_MAX)
+            + ("equalization",) * self.equalization
+            + ("bias_absorption",) * self.bias_absorption
+        )
+
+    @property
     def needs_faces(self) -> bool:
-        """Whether faces have to be seen to convert."""
-        return self.precision.needs_calibration or self.bias_correction
+        """Whether something has to be known of faces to convert."""
+        return self.precision.needs_calibration or self.bias_correction or self.needs_face_images
+
+    @property
+    def needs_face_images(self) -> bool:
+        """Whether the faces themselves have to be there, and no calibration can stand for them."""
+        return (
+            self.equalization
+            or self.bias_absorption
+            or self.adaptive_rounding
+            or self.empirical_bias_correction
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the recipe as JSON-ready values."""
