@@ -5,13 +5,12 @@ Nagel et al. 2019, "Data-Free Quantization Through Weight Equalization and Bias 
 al. 2019, "Fighting Quantization Bias With Bias" (arXiv 1906.03193).
 """
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
 from edgefer.converters import graph
 from edgefer.converters.activations import mean_activations
+from edgefer.converters.constants import BIAS, write_constant
 from edgefer.converters.weights import WeightedLayer, rounded_to_int8, weighted_layers
 from edgefer.progress import Progress
 
@@ -45,7 +44,7 @@ def correct_biases(
     model = graph.unpack(float_tflite, source="model")
     for layer in layers:
         shift = mean_shift(layer, means[layer.operator.inputs[0]])
-        _set_bias(model, layer, _bias(layer) - shift)
+        write_constant(model, layer.operator.index, BIAS, layer.bias_values() - shift)
     return graph.pack(model)
 
 
@@ -111,37 +110,3 @@ def _taps(size: int, window: int, stride: int, dilation: int, *, same: bool) -> 
         inside = positions[(positions >= 0) & (positions < size)]
         shares[tap, inside] = 1 / outputs
     return shares
-
-
-def _bias(layer: WeightedLayer) -> Float64Array:
-    channels = layer.weights.shape[layer.channel_axis]
-    if layer.bias is None:
-        return np.zeros(channels)
-    return np.asarray(layer.bias.data, np.float64)
-
-
-def _set_bias(model: Any, layer: WeightedLayer, bias: Float64Array) -> None:
-    """Write the bias, into a tensor of its own where layers share one or the layer has none."""
-    subgraph = model.subgraphs[0]
-    data = bias.astype(np.float32)
-    if layer.bias is not None and not _is_shared(model, layer.bias.index):
-        buffer = model.buffers[subgraph.tensors[layer.bias.index].buffer]
-        buffer.data = data.view(np.uint8)
-        return
-    index = graph.add_tensor(
-        model,
-        subgraph.tensors[layer.weights.index],
-        name=f"{layer.weights.name}/bias_{layer.operator.index}".encode(),
-        shape=[len(bias)],
-        data=data,
-    )
-    operator = subgraph.operators[layer.operator.index]
-    operator.inputs = [*list(operator.inputs)[:2], index]
-
-
-def _is_shared(model: Any, tensor_index: int) -> bool:
-    """Whether another operator reads the tensor, or another tensor its buffer."""
-    subgraph = model.subgraphs[0]
-    readers = sum(list(operator.inputs).count(tensor_index) for operator in subgraph.operators)
-    buffer = subgraph.tensors[tensor_index].buffer
-    return readers > 1 or sum(tensor.buffer == buffer for tensor in subgraph.tensors) > 1
