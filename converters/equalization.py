@@ -71,9 +71,11 @@ def equalize(
 ) -> bytes:
     """Return a float model with the same answers whose channels are alike where they share a scale.
 
-    `faces` are float32 (n, h, w, channels), normalised, with n about 100; `pixel_range` are the
-    normalised values of the smallest and the largest pixel. A channel is scaled across a RELU6
-    only where interval arithmetic over all images of `pixel_range` shows that it never gets to 6.
+    `faces` are float32 (n, h, w, channels), normalised: all that activation ranges will be taken
+    from, for a channel that wakes later than here sets the range of all others. `pixel_range` are
+    the normalised values of the smallest and the largest pixel. A channel is scaled across a
+    RELU6 only where interval arithmetic over all images of `pixel_range` shows that it never gets
+    to 6.
     """
     content = graph.read(float_tflite)
     pairs = layer_pairs(content)
