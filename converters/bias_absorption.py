@@ -37,10 +37,10 @@ def absorb_high_biases(
 ) -> bytes:
     """Return a float model with smaller activations that answers the same for `faces`.
 
-    `faces` are float32 (n, h, w, channels), normalised, all that there are to calibrate with: the
-    answer for others differs where RELU meets less than was taken. `pixel_range` are the normalised values
-    of the smallest and the largest pixel. Layers that may see zeros of a padding beside their
-    input are left alone: there nothing was taken away.
+    `faces` are float32 (n, h, w, channels), normalised, all that there are to calibrate with: for
+    others the answer may differ where RELU meets less than was taken. `pixel_range` are the
+    normalised values of the smallest and the largest pixel. Layers that may see zeros of a padding
+    beside their input are left alone: there nothing was taken away.
     """
     content = graph.read(float_tflite)
     pairs = [pair for pair in layer_pairs(content) if not _is_padded(pair)]
