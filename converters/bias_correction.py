@@ -6,13 +6,13 @@ al. 2019, "Fighting Quantization Bias With Bias" (arXiv 1906.03193).
 """
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from edgefer.converters import graph
 from edgefer.converters.calibration.patches import corrected_layers
+from edgefer.converters.constants import BIAS, write_constant
 from edgefer.converters.weights import WeightedLayer, weighted_layers
 
 Float32Array = npt.NDArray[np.float32]
@@ -43,7 +43,7 @@ def correct_biases(
         if layer.operator.index not in skipped:
             patch = mean_patches[content.tensors[layer.operator.outputs[0]].name]
             shift = mean_shift(layer, weights[layer.operator.index], patch)
-            set_bias(model, layer, (bias_of(layer) - shift).astype(np.float32))
+            write_constant(model, layer.operator.index, BIAS, layer.bias_values() - shift)
     return graph.pack(model)
 
 
@@ -74,37 +74,3 @@ def _grouped(weights: Float64Array, patch: Float64Array) -> Float64Array:
     outputs = np.split(weights, groups, axis=0)
     inputs = np.split(patch, groups, axis=2)
     return np.concatenate([np.tensordot(w, x, 3) for w, x in zip(outputs, inputs, strict=True)])
-
-
-def bias_of(layer: WeightedLayer) -> Float64Array:
-    """Return the bias of a float layer, zeros where it has none."""
-    channels = layer.weights.shape[layer.channel_axis]
-    if layer.bias is None:
-        return np.zeros(channels)
-    return np.asarray(layer.bias.data, np.float64)
-
-
-def set_bias(model: Any, layer: WeightedLayer, bias: npt.NDArray[Any]) -> None:
-    """Write a bias of the stored type, apart where layers share one or the layer has none."""
-    subgraph = model.subgraphs[0]
-    if layer.bias is not None and not _is_shared(model, layer.bias.index):
-        buffer = model.buffers[subgraph.tensors[layer.bias.index].buffer]
-        buffer.data = bias.view(np.uint8)
-        return
-    index = graph.add_tensor(
-        model,
-        subgraph.tensors[(layer.bias or layer.weights).index],
-        name=f"{layer.weights.name}/bias_{layer.operator.index}".encode(),
-        shape=[len(bias)],
-        data=bias,
-    )
-    operator = subgraph.operators[layer.operator.index]
-    operator.inputs = [*list(operator.inputs)[:2], index]
-
-
-def _is_shared(model: Any, tensor_index: int) -> bool:
-    """Whether another operator reads the tensor, or another tensor its buffer."""
-    subgraph = model.subgraphs[0]
-    readers = sum(list(operator.inputs).count(tensor_index) for operator in subgraph.operators)
-    buffer = subgraph.tensors[tensor_index].buffer
-    return readers > 1 or sum(tensor.buffer == buffer for tensor in subgraph.tensors) > 1

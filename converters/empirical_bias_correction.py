@@ -19,8 +19,9 @@ import numpy.typing as npt
 
 from edgefer.converters import graph
 from edgefer.converters.activations import mean_activations
-from edgefer.converters.bias_correction import bias_of, mean_output, set_bias
+from edgefer.converters.bias_correction import mean_output
 from edgefer.converters.calibration.patches import CORRECTED_KINDS, mean_patch
+from edgefer.converters.constants import BIAS, write_constant
 from edgefer.converters.graph import Graph, Operator
 from edgefer.converters.weights import WeightedLayer, weighted_layers
 from edgefer.errors import UsageError
@@ -63,9 +64,12 @@ def correct_empirically(
     model = graph.unpack(int8_tflite, source="model")
     for number, pair in enumerate(pairs):
         exact = np.asarray(pair.theirs.weights.data, np.float64)
-        wanted = bias_of(pair.theirs) + mean_output(pair.theirs, exact, mean_patches[pair.name])
+        wanted = pair.theirs.bias_values() + mean_output(
+            pair.theirs, exact, mean_patches[pair.name]
+        )
         seen = _mean_input(model, pair.ours, faces, _part(progress, number, len(pairs)))
-        set_bias(model, pair.ours, _bias(pair.ours, wanted - _without_bias(pair.ours, seen)))
+        bias = _bias(pair.ours, wanted - _without_bias(pair.ours, seen))
+        write_constant(model, pair.ours.operator.index, BIAS, bias)
     return graph.pack(model)
 
 

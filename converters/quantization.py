@@ -9,9 +9,11 @@ import numpy.typing as npt
 
 from edgefer.converters import graph
 from edgefer.converters.adaptive_rounding import round_adaptively
+from edgefer.converters.bias_absorption import absorb_high_biases
 from edgefer.converters.bias_correction import correct_biases
 from edgefer.converters.calibration.result import CalibrationResult, calibrate
 from edgefer.converters.empirical_bias_correction import correct_empirically
+from edgefer.converters.equalization import equalize
 from edgefer.converters.operator_plan import operator_plan
 from edgefer.converters.quantize import Range, quantize
 from edgefer.converters.recipes import QuantizationRecipe
@@ -69,8 +71,13 @@ def prepare(
             "correction need; give --calibration a dataset",
         )
     if faces is not None and recipe.equalization:
-        # equalization.equalize
-        raise NotImplementedError
+        float_tflite = equalize(
+            float_tflite, faces.inputs, pixel_range, progress=_stage(report, "Equalizing channels")
+        )
+    if faces is not None and recipe.bias_absorption:
+        float_tflite = absorb_high_biases(
+            float_tflite, faces.inputs, pixel_range, progress=_stage(report, "Absorbing biases")
+        )
     if not recipe.needs_faces:
         return Prepared(tflite=float_tflite, calibration=None, faces=faces)
     if calibration is not None:
@@ -111,12 +118,8 @@ def to_integers(
     weights = ranges_by_name(prepared.tflite, recipe.weight_ranges, skipped=skipped)
     rounded = _rounded(prepared, recipe, weights, skipped, report)
     if calibration is not None and recipe.bias_correction:
-        rounded = correct_biases(
-            prepared.tflite, rounded, calibration.patches(), skipped=skipped
-        )
-    result = quantize(
-        rounded, ranges, recipe, pixel_range, weight_ranges=weights, source=source
-    )
+        rounded = correct_biases(prepared.tflite, rounded, calibration.patches(), skipped=skipped)
+    result = quantize(rounded, ranges, recipe, pixel_range, weight_ranges=weights, source=source)
     if calibration is None or prepared.faces is None or not recipe.empirical_bias_correction:
         return result
     return correct_empirically(

@@ -29,6 +29,12 @@ class WeightedLayer:
         """The axis of the weights that runs over output channels."""
         return CHANNEL_AXES[self.operator.kind]
 
+    def bias_values(self) -> npt.NDArray[np.float64]:
+        """Return the bias of each output channel, 0 where there is none."""
+        if self.bias is None:
+            return np.zeros(self.weights.shape[self.channel_axis])
+        return np.asarray(self.bias.data, np.float64).ravel()
+
     def channel_ranges(self) -> Float32Array:
         """Return each output channel's largest absolute weight, axes kept for broadcasting."""
         axes = tuple(i for i in range(len(self.weights.shape)) if i != self.channel_axis)
@@ -43,7 +49,8 @@ def weighted_layers(graph: Graph) -> list[WeightedLayer]:
         if operator.kind not in CHANNEL_AXES:
             continue
         weights = graph.tensors[operator.inputs[1]]
-        bias = operator.inputs[2] if operator.kind != "TRANSPOSE_CONV" else -1
+        has_bias = operator.kind != "TRANSPOSE_CONV" and len(operator.inputs) > 2
+        bias = operator.inputs[2] if has_bias else -1
         if weights.data is not None:
             layers.append(
                 WeightedLayer(
