@@ -5,6 +5,7 @@ Nagel et al. 2019, "Data-Free Quantization Through Weight Equalization and Bias 
 al. 2019, "Fighting Quantization Bias With Bias" (arXiv 1906.03193).
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,18 @@ def correct_biases(
     `faces` are float32 (n, h, w, channels), normalised, with n about 100. Operators at the
     positions in `skipped` keep their biases.
     """
+    shifts = mean_shifts(float_tflite, faces, skipped=skipped, progress=progress)
+    return with_shifts_undone(float_tflite, shifts)
+
+
+def mean_shifts(
+    float_tflite: bytes,
+    faces: Float32Array,
+    *,
+    skipped: frozenset[int] = frozenset(),
+    progress: Progress | None = None,
+) -> dict[int, Float64Array]:
+    """Return how much rounding moves the output channels of each layer, by its position."""
     content = graph.read(float_tflite)
     layers = [
         layer
@@ -42,10 +55,18 @@ def correct_biases(
     ]
     inputs = sorted({layer.operator.inputs[0] for layer in layers})
     means = mean_activations(float_tflite, faces, inputs, progress)
+    return {
+        layer.operator.index: mean_shift(layer, means[layer.operator.inputs[0]])
+        for layer in layers
+    }
+
+
+def with_shifts_undone(float_tflite: bytes, shifts: Mapping[int, Float64Array]) -> bytes:
+    """Return the model with each shift taken off the bias of the layer at its position."""
     model = graph.unpack(float_tflite, source="model")
-    for layer in layers:
-        shift = mean_shift(layer, means[layer.operator.inputs[0]])
-        _set_bias(model, layer, _bias(layer) - shift)
+    for layer in weighted_layers(graph.read(float_tflite)):
+        if layer.operator.index in shifts:
+            _set_bias(model, layer, _bias(layer) - shifts[layer.operator.index])
     return graph.pack(model)
 
 

@@ -89,7 +89,7 @@ def convert(
     source = source or spec.name
     _require_fit(float_tflite, spec, source)
     float_tflite, spec = with_shared_normalisation(float_tflite, spec)
-    pixels = input_quantization(_pixel_range(spec), recipe.input_type)
+    pixels = input_quantization(pixel_range(spec), recipe.input_type)
     faces = _normalised(calibration, spec) if recipe.needs_faces else None
     content = _quantized(float_tflite, spec, recipe, faces, source, progress)
     content = with_io_types(content, recipe.input_type, recipe.output_type, pixels)
@@ -119,9 +119,9 @@ def _quantized(
     source: Path | str,
     progress: Progress | None,
 ) -> bytes:
-    pixel_range = _pixel_range(spec)
+    pixels = pixel_range(spec)
     if faces is None:
-        return quantize(float_tflite, _samples(spec), recipe, pixel_range, source=source)
+        return quantize(float_tflite, _samples(spec), recipe, pixels, source=source)
     corrected = faces[:BIAS_CORRECTION_FACES] if recipe.bias_correction else faces[:0]
     calibrated = faces if recipe.precision.needs_calibration else faces[:0]
     steps = _Steps(progress, total=len(corrected) + len(calibrated))
@@ -136,7 +136,7 @@ def _quantized(
         float_tflite,
         calibrated,
         recipe,
-        pixel_range,
+        pixels,
         source=source,
         progress=steps.part(len(calibrated)),
     )
@@ -159,7 +159,7 @@ class _Steps:
         return lambda done, _: report(before + done, total)
 
 
-def _pixel_range(spec: ModelSpec) -> tuple[float, float]:
+def pixel_range(spec: ModelSpec) -> tuple[float, float]:
     """Return the normalised values of the smallest and the largest pixel."""
     mean, std = spec.mean[0], spec.std[0]
     return -mean / std, (255 - mean) / std

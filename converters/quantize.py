@@ -1,6 +1,7 @@
 """Weights and activations to integers, by litert-quantizer."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,9 @@ from edgefer.progress import Progress
 from edgefer.quiet import quiet
 
 Float32Array = npt.NDArray[np.float32]
+
+ActivationRanges = Mapping[str, tuple[float, float]]
+"""The smallest and the largest value of tensors, by name."""
 
 _LARGEST_BIAS = 2**30
 """Half of what int32 holds, as TensorFlow's own quantizer leaves (AdjustWeightsForBiasScale in
@@ -59,7 +63,7 @@ def input_quantization(
 
 def quantize(
     float_tflite: bytes,
-    calibration: Float32Array,
+    calibration: Float32Array | ActivationRanges,
     recipe: QuantizationRecipe,
     input_range: tuple[float, float],
     *,
@@ -68,8 +72,8 @@ def quantize(
 ) -> bytes:
     """Quantize a float .tflite; its input and output get the types that the precision has.
 
-    `calibration` is float32 (n, h, w, channels), normalised, and unused where the precision
-    needs none. `input_range` are the normalised values of the smallest and largest pixel: an
+    `calibration` is float32 (n, h, w, channels), normalised, or what `calibrate` saw on such
+    faces; it is unused where the precision needs none. `input_range` are the normalised values of the smallest and largest pixel: an
     integer input covers exactly these, so that int8 is pixel − 128, whatever calibration saw.
     float32 comes back as it is. Raises ModelError where the model cannot be quantized.
     """
@@ -86,8 +90,10 @@ def quantize(
         quantizer.load_quantization_recipe(litert_recipe(recipe, content, plan))
         ranges: dict[str, Any] | None = None
         if recipe.precision.needs_calibration:
+            if isinstance(calibration, np.ndarray):
+                calibration = calibrate(float_tflite, calibration, recipe, progress=progress)
             tensors = _integer_tensors(content, plan)
-            ranges = _calibrate(tensors, float_tflite, calibration, progress)
+            ranges = {tensor.name: _range(tensor, *calibration[tensor.name]) for tensor in tensors}
             pixels = input_quantization(input_range, recipe.input_type)
             ranges.update(_input_range(content, pixels))
             ranges.update(_score_range(content, ranges) if plan.floats else {})
@@ -100,6 +106,27 @@ def quantize(
     return graph.pack(graph.unpack(bytes(result.quantized_model), source=source))
 
 
+def calibrate(
+    float_tflite: bytes,
+    faces: Float32Array,
+    recipe: QuantizationRecipe,
+    *,
+    progress: Progress | None = None,
+) -> ActivationRanges:
+    """Return the range over all faces of each tensor that becomes integers by the recipe.
+
+    It also serves recipes that leave more operators in float. litert-quantizer's own calibration
+    takes a moving average of the faces' ranges, which cuts off the peaks of every other face.
+    Raises ValueError without faces.
+    """
+    if not len(faces):
+        raise ValueError("there are no calibration faces")
+    content = graph.read(float_tflite)
+    tensors = _integer_tensors(content, operator_plan(content, recipe))
+    found = activation_ranges(float_tflite, faces, [tensor.index for tensor in tensors], progress)
+    return {tensor.name: found[tensor.index] for tensor in tensors}
+
+
 def _integer_tensors(content: graph.Graph, plan: OperatorPlan) -> list[graph.Tensor]:
     """Return the computed float tensors that become integers, which need a range."""
     needed = {*content.inputs, *content.outputs}
@@ -109,23 +136,6 @@ def _integer_tensors(content: graph.Graph, plan: OperatorPlan) -> list[graph.Ten
     computed = {*content.inputs, *(i for op in content.operators for i in op.outputs)}
     tensors = [content.tensors[index] for index in sorted(needed & computed)]
     return [tensor for tensor in tensors if tensor.dtype == "float32"]
-
-
-def _calibrate(
-    tensors: list[graph.Tensor],
-    float_tflite: bytes,
-    faces: Float32Array,
-    progress: Progress | None,
-) -> dict[str, Any]:
-    """Return the range of each of the tensors over all faces, by name.
-
-    litert-quantizer's own calibration takes a moving average of the faces' ranges, which cuts
-    off the peaks of every other face.
-    """
-    if not len(faces):
-        raise ValueError("there are no calibration faces")
-    found = activation_ranges(float_tflite, faces, [tensor.index for tensor in tensors], progress)
-    return {tensor.name: _range(tensor, *found[tensor.index]) for tensor in tensors}
 
 
 def _range(tensor: graph.Tensor, low: float, high: float) -> dict[str, Any]:
