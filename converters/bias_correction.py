@@ -56,8 +56,7 @@ def mean_shifts(
     inputs = sorted({layer.operator.inputs[0] for layer in layers})
     means = mean_activations(float_tflite, faces, inputs, progress)
     return {
-        layer.operator.index: mean_shift(layer, means[layer.operator.inputs[0]])
-        for layer in layers
+        layer.operator.index: mean_shift(layer, means[layer.operator.inputs[0]]) for layer in layers
     }
 
 

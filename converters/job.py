@@ -2,12 +2,13 @@
 
 import re
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgefer import calibration_data, metadata, outputs, runtime
 from edgefer.converters import conversion, exported_program, float_model, pytorch
+from edgefer.converters.against_float import AgainstFloat, against_float
 from edgefer.converters.conversion import ConvertedModel
 from edgefer.converters.recipes import FLOAT32, Precision, QuantizationRecipe
 from edgefer.data.disjoint import require_disjoint
@@ -74,12 +75,17 @@ class FloatModel:
 
 @dataclass(frozen=True, kw_only=True)
 class Delivery:
-    """Everything a conversion made, not yet written; `evaluation` has the float model first."""
+    """Everything a conversion made, not yet written; `evaluation` has the float model first.
+
+    `comparisons` hold each model with integer weights against the float one, operator by
+    operator; None stands where that would have taken too long.
+    """
 
     job: ConversionJob
     original: FloatModel
     models: tuple[ConvertedModel, ...]
     evaluation: EvaluationResult | None
+    comparisons: Mapping[Precision, AgainstFloat | None]
 
 
 def deliver(job: ConversionJob, *, progress: Progress | None = None) -> Delivery:
@@ -118,7 +124,14 @@ def deliver(job: ConversionJob, *, progress: Progress | None = None) -> Delivery
             )
         )
     result = _evaluated(job, original, models, evaluation, report) if evaluation else None
-    return Delivery(job=job, original=original, models=tuple(models), evaluation=result)
+    report("Comparing operators", 0, 1)
+    return Delivery(
+        job=job,
+        original=original,
+        models=tuple(models),
+        evaluation=result,
+        comparisons=_comparisons(original, models, evaluation or calibration),
+    )
 
 
 def open_float(source: Path, stated: StatedContract) -> FloatModel:
@@ -165,6 +178,16 @@ def _described(source: Path, tflite: bytes, stated: StatedContract) -> FloatMode
     known = metadata.read_spec(source) if source.is_file() else None
     spec = complete(source, known, stated, input_shape=opened.input.shape, classes=opened.classes)
     return FloatModel(tflite=tflite, spec=spec, coupling=None)
+
+
+def _comparisons(
+    original: FloatModel, models: Sequence[ConvertedModel], faces: LabelledFaces
+) -> dict[Precision, AgainstFloat | None]:
+    return {
+        model.recipe.precision: against_float(original.tflite, original.spec, model.tflite, faces)
+        for model in models
+        if model.recipe.precision.rounds_weights
+    }
 
 
 def _evaluated(

@@ -1,5 +1,6 @@
 """Weights and activations to integers, by litert-quantizer."""
 
+import importlib.util
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,6 +28,12 @@ ActivationRanges = Mapping[str, tuple[float, float]]
 _LARGEST_BIAS = 2**30
 """Half of what int32 holds, as TensorFlow's own quantizer leaves (AdjustWeightsForBiasScale in
 tensorflow/lite/tools/optimize/quantization_utils.cc)."""
+
+
+def require_packages() -> None:
+    """Raise MissingExtraError where litert-quantizer is not installed, before long work."""
+    if importlib.util.find_spec("litert_quantizer") is None:
+        raise MissingExtraError("quantizing a model", "convert")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,18 +80,18 @@ def quantize(
     """Quantize a float .tflite; its input and output get the types that the precision has.
 
     `calibration` is float32 (n, h, w, channels), normalised, or what `calibrate` saw on such
-    faces; it is unused where the precision needs none. `input_range` are the normalised values of the smallest and largest pixel: an
-    integer input covers exactly these, so that int8 is pixel − 128, whatever calibration saw.
-    float32 comes back as it is. Raises ModelError where the model cannot be quantized.
+    faces; it is unused where the precision needs none. `input_range` are the normalised values of
+    the smallest and largest pixel: an integer input covers exactly these, so that int8 is
+    pixel − 128, whatever calibration saw. float32 comes back as it is. Raises ModelError where
+    the model cannot be quantized.
     """
     if recipe.precision is Precision.FLOAT32:
         return float_tflite
     content = graph.read(float_tflite, source=source)
     plan = operator_plan(content, recipe)
-    try:
-        from litert_quantizer import Quantizer
-    except ImportError as exc:
-        raise MissingExtraError("quantizing a model", "convert") from exc
+    require_packages()
+    from litert_quantizer import Quantizer
+
     try:
         quantizer = Quantizer(float_tflite)
         quantizer.load_quantization_recipe(litert_recipe(recipe, content, plan))

@@ -1,9 +1,9 @@
 """What a conversion shall make: precision, input and output types, and methods."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, Self
 
 
 class Precision(StrEnum):
@@ -79,6 +79,20 @@ class QuantizationRecipe:
     def to_dict(self) -> dict[str, Any]:
         """Return the recipe as JSON-ready values."""
         return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Return the recipe that `to_dict` made these of; TypeError or ValueError for others."""
+        read: Mapping[str, Callable[[Any], Any]] = {
+            "precision": Precision,
+            "input_type": IoType,
+            "output_type": IoType,
+            "float_operators": tuple,
+            "int16_operators": tuple,
+        }
+        return cls(
+            **{key: read[key](value) if key in read else value for key, value in values.items()}
+        )
 
 
 # Per-channel symmetric weights and per-tensor activations, as LiteRT's 8-bit quantization
