@@ -131,7 +131,9 @@ def sensitivities(
 
     `recipe` makes int8. `calibration` and `faces` are float32 (n, h, w, channels), normalised;
     `input_range` is as for `quantize`. Each operator costs two conversions and two runs over
-    `faces`. The same arguments give the same result.
+    `faces`. Activation ranges are seen once, on the float model as it is, so that with bias
+    correction, after which `convert` sees them, its int8 model is a slightly different one. The
+    same arguments give the same result.
     """
     content = graph.read(float_tflite)
     candidates = measurable(content, recipe)

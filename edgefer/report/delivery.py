@@ -137,7 +137,7 @@ def _comparison_section(delivery: Delivery, model: ConvertedModel) -> Section:
             "not compared here, since it would take long for a model of this size: "
             f"edgefer inspect {name} --reference {delivery.job.source.name}"
         )
-        return Section(title="Where it differs from float32", rows=(("operators", reason),))
+        return Section(title="Operators against float32", rows=(("operators", reason),))
     whose = "evaluation" if delivery.evaluation is not None else "calibration"
     return insight_report.noise_section(
         found.operators, f"{found.faces} of the {whose} faces", most=MOST_OPERATORS

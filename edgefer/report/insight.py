@@ -145,7 +145,7 @@ def noise_section(
         f"Measured on {measured_on}.",
     )
     return Section(
-        title=f"Where it differs from float32: {extent(len(worst), len(operators), LEAST_EXACT)}",
+        title=f"Operators against float32: {extent(len(worst), len(operators), LEAST_EXACT)}",
         columns=COLUMNS,
         rows=tuple(rows(worst)),
         figures=((drawing,),),

@@ -51,9 +51,9 @@ def alone_in_int8(found: Sensitivity) -> str:
     """Draw what each operator alone in int8 changes, the worst first, beside the whole in int8."""
     operators = found.by_alone_int8()[:MOST_BARS]
     return _bars(
+        found,
         operators,
         [one.alone_int8_change for one in operators],
-        found.int8_change,
         "mean |Δp| with this operator alone in int8",
     )
 
@@ -65,25 +65,25 @@ def left_in_float(found: Sensitivity) -> str:
     """
     operators = found.by_left_float()[:MOST_BARS]
     return _bars(
+        found,
         operators,
         [one.left_float_change for one in operators],
-        found.int8_change,
         "mean |Δp| with this operator alone left in float",
         from_whole=True,
     )
 
 
 def _bars(
+    found: Sensitivity,
     operators: Sequence[OperatorSensitivity],
     changes: Sequence[float],
-    whole: float,
     label: str,
     *,
     from_whole: bool = False,
 ) -> str:
     figure, axes = canvas(7.6, 1.1 + 0.24 * len(operators))
-    kinds = [one.kind for one in operators]
-    looks = _looks(kinds)
+    kinds = [one.kind for one in found.operators]
+    looks, whole = _looks(kinds), found.int8_change
     start = whole if from_whole else 0.0
     for row, (one, change) in enumerate(zip(operators, changes, strict=True)):
         colour = looks[_shown_kind(one.kind, kinds)][0]
