@@ -154,8 +154,11 @@ def noise_section(
 
 def _sensitivity_sections(found: Insight, ranking: Sensitivity) -> list[Section]:
     facts = (("what was measured", sensitivity_sentence(found, ranking)),)
+    measured = Section(title="Sensitivity of the output", rows=facts)
+    if not ranking.operators:
+        return [measured]
     return [
-        Section(title="Sensitivity of the output", rows=facts),
+        measured,
         Section(
             title=ALONE_TITLE,
             columns=ALONE_COLUMNS,
