@@ -124,13 +124,12 @@ def deliver(job: ConversionJob, *, progress: Progress | None = None) -> Delivery
             )
         )
     result = _evaluated(job, original, models, evaluation, report) if evaluation else None
-    report("Comparing operators", 0, 1)
     return Delivery(
         job=job,
         original=original,
         models=tuple(models),
         evaluation=result,
-        comparisons=_comparisons(original, models, evaluation or calibration),
+        comparisons=_comparisons(original, models, evaluation or calibration, report),
     )
 
 
@@ -181,13 +180,16 @@ def _described(source: Path, tflite: bytes, stated: StatedContract) -> FloatMode
 
 
 def _comparisons(
-    original: FloatModel, models: Sequence[ConvertedModel], faces: LabelledFaces
+    original: FloatModel, models: Sequence[ConvertedModel], faces: LabelledFaces, report: Progress
 ) -> dict[Precision, AgainstFloat | None]:
-    return {
-        model.recipe.precision: against_float(original.tflite, original.spec, model.tflite, faces)
-        for model in models
-        if model.recipe.precision.rounds_weights
-    }
+    rounded = [model for model in models if model.recipe.precision.rounds_weights]
+    found = {}
+    for done, model in enumerate(rounded):
+        report("Comparing operators", done, len(rounded))
+        found[model.recipe.precision] = against_float(
+            original.tflite, original.spec, model.tflite, faces
+        )
+    return found
 
 
 def _evaluated(
