@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -30,7 +31,7 @@ _STEPS = {"int8": 256, "uint8": 256, "int16": 65536}
 
 @dataclass(frozen=True, kw_only=True)
 class OperatorComparison:
-    """What one operator puts out in both models.
+    """What one operator puts out in both models; `position` is the one in the float model.
 
     `sqnr_db` is the power of the float values over that of the differences, in decibels: infinite
     where there is none. `cosine` is that of the angle between both. `range_use` is the share of
@@ -65,8 +66,12 @@ class _Sums:
 
 @dataclass
 class _Pair:
-    """An operator of the int8 model, its output there and the same tensor in the float model."""
+    """An operator of the int8 model, its output there and the same tensor in the float model.
 
+    `position` is that of the float model's operator.
+    """
+
+    position: int
     operator: Operator
     ours: Tensor
     theirs: Tensor
@@ -78,17 +83,20 @@ def compare(
     quantized_tflite: bytes,
     inputs: Float32Array,
     *,
+    source: Path | str = "the reference",
     progress: Progress | None = None,
 ) -> list[OperatorComparison]:
     """Run both models on `inputs`, float32 (n, h, w, channels), normalised; in the int8 order.
 
-    Operators whose output the float model does not have, such as conversions at the ends, are
-    left out. Raises ModelError where both have no tensor in common.
+    Operators whose output the float model, from `source`, does not have, such as conversions at
+    the ends, are left out. Raises ModelError where both have no tensor in common.
     """
     exact, rounded = graph.read(float_tflite), graph.read(quantized_tflite)
     pairs = _pairs(exact, rounded)
     if not pairs:
-        raise ModelError("the reference", "has no tensor in common with the model")
+        raise ModelError(
+            source, "has no tensor in common with the model; give the float model it was made from"
+        )
     interpreters = [
         runtime.open_with_all_tensors(tflite) for tflite in (float_tflite, quantized_tflite)
     ]
@@ -111,16 +119,21 @@ def compare(
 def _pairs(exact: Graph, rounded: Graph) -> list[_Pair]:
     """Pair outputs of the same name; the last operator that writes it counts."""
     known = {tensor.name: tensor for tensor in exact.tensors if tensor.dtype == "float32"}
-    computed = {index for operator in exact.operators for index in operator.outputs}
+    writers = {index: operator.index for operator in exact.operators for index in operator.outputs}
     pairs = {}
     for operator in rounded.operators:
         ours = rounded.tensors[operator.outputs[0]]
         theirs = known.get(ours.name)
-        if theirs is None or theirs.index not in computed or theirs.shape != ours.shape:
+        if theirs is None or theirs.index not in writers or _sizes(theirs) != _sizes(ours):
             continue
         if operator.kind not in CONVERSIONS:
-            pairs[ours.name] = _Pair(operator, ours, theirs)
+            pairs[ours.name] = _Pair(writers[theirs.index], operator, ours, theirs)
     return list(pairs.values())
+
+
+def _sizes(tensor: Tensor) -> tuple[int, ...]:
+    """Return a tensor's shape at a batch of 1, which a free dimension stands for."""
+    return tuple(1 if size == -1 else size for size in tensor.shape)
 
 
 def _add(pair: _Pair, exact: Float32Array, stored: npt.NDArray[np.generic]) -> None:
@@ -144,7 +157,7 @@ def _result(pair: _Pair) -> OperatorComparison:
     is_integer = pair.ours.dtype in _STEPS
     lengths = math.sqrt(sums.signal * sums.quantized)
     return OperatorComparison(
-        position=pair.operator.index,
+        position=pair.position,
         kind=pair.operator.kind,
         tensor=pair.ours.name,
         dtype=pair.ours.dtype,

@@ -38,20 +38,21 @@ _VERIFICATION_FACES = 4
 class ConvertedModel:
     """A verified .tflite that describes itself.
 
-    `notes` say what is questionable about the calibration faces.
+    `prepared` is the float model that was rounded, whose tensors are its own in float. `notes` say what is questionable about the calibration faces.
     """
 
     tflite: bytes
     spec: ModelSpec
     recipe: QuantizationRecipe
     verification: Verification
-    calibration: CalibrationResult | None
+    prepared: Prepared
     notes: tuple[str, ...] = ()
 
     @property
     def calibration_hash(self) -> str | None:
         """That of the faces that the conversion saw, None where it saw none."""
-        return None if self.calibration is None else self.calibration.faces_hash
+        found = self.prepared.calibration
+        return None if found is None else found.faces_hash
 
 
 def read_float_tflite(path: Path) -> bytes:
@@ -84,7 +85,7 @@ def convert(
     source: Path | str | None = None,
     report: Report | None = None,
 ) -> ConvertedModel:
-    """Make one verified file of a float .tflite (from `float_model`) by one recipe; `Conversion`."""
+    """Make one verified file of a float .tflite by one recipe; see `Conversion`."""
     return Conversion(float_tflite, spec, calibration, source=source, report=report).to(recipe)
 
 
@@ -119,9 +120,7 @@ class Conversion:
         Raises DataError where the calibration is missing or is of another model.
         """
         prepared = self.prepared(recipe)
-        content = to_integers(
-            prepared, recipe, self.pixel_range, source=self.source, report=self._report
-        )
+        content = self.integers(recipe)
         pixels = input_quantization(self.pixel_range, recipe.input_type)
         content = with_io_types(content, recipe.input_type, recipe.output_type, pixels)
         found = prepared.calibration
@@ -138,8 +137,18 @@ class Conversion:
                 pixels=pixels,
                 source=self.source,
             ),
-            calibration=found,
+            prepared=prepared,
             notes=doubts(self._given) if isinstance(self._given, LabelledFaces) and found else (),
+        )
+
+    def integers(self, recipe: QuantizationRecipe) -> bytes:
+        """Quantize by a recipe, without types of choice at the ends, metadata and verification."""
+        return to_integers(
+            self.prepared(recipe),
+            recipe,
+            self.pixel_range,
+            source=self.source,
+            report=self._report,
         )
 
     def prepared(self, recipe: QuantizationRecipe) -> Prepared:

@@ -2,13 +2,14 @@
 
 import re
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgefer import calibration_data, metadata, outputs, runtime
-from edgefer.converters import conversion, exported_program, float_model, pytorch
-from edgefer.converters.conversion import ConvertedModel
+from edgefer.converters import exported_program, float_model, pytorch
+from edgefer.converters.against_float import AgainstFloat, against_float
+from edgefer.converters.conversion import Conversion, ConvertedModel, read_float_tflite
 from edgefer.converters.recipes import FLOAT32, Precision, QuantizationRecipe
 from edgefer.data.disjoint import require_disjoint
 from edgefer.data.faces import LabelledFaces
@@ -74,12 +75,17 @@ class FloatModel:
 
 @dataclass(frozen=True, kw_only=True)
 class Delivery:
-    """Everything a conversion made, not yet written; `evaluation` has the float model first."""
+    """Everything a conversion made, not yet written; `evaluation` has the float model first.
+
+    `comparisons` hold each model with integer weights against the float one, operator by
+    operator; None stands where that would have taken too long.
+    """
 
     job: ConversionJob
     original: FloatModel
     models: tuple[ConvertedModel, ...]
     evaluation: EvaluationResult | None
+    comparisons: Mapping[Precision, AgainstFloat | None]
 
 
 def deliver(job: ConversionJob, *, progress: Progress | None = None) -> Delivery:
@@ -104,21 +110,21 @@ def deliver(job: ConversionJob, *, progress: Progress | None = None) -> Delivery
         evaluation = job.evaluation or calibration_data.evaluation_faces()
         require_disjoint(calibration, evaluation)
     original = open_float(job.source, job.stated)
+    conversion = Conversion(
+        original.tflite, original.spec, calibration, source=job.source, report=report
+    )
     models = []
     for recipe in job.recipes:
-        what = f"Converting to {recipe.precision}"
-        models.append(
-            conversion.convert(
-                original.tflite,
-                original.spec,
-                recipe,
-                calibration,
-                source=job.source,
-                progress=lambda done, total, what=what: report(what, done, total),  # type: ignore[misc]
-            )
-        )
+        report(f"Converting to {recipe.precision}", 0, 1)
+        models.append(conversion.to(recipe))
     result = _evaluated(job, original, models, evaluation, report) if evaluation else None
-    return Delivery(job=job, original=original, models=tuple(models), evaluation=result)
+    return Delivery(
+        job=job,
+        original=original,
+        models=tuple(models),
+        evaluation=result,
+        comparisons=_comparisons(models, evaluation or calibration, report),
+    )
 
 
 def open_float(source: Path, stated: StatedContract) -> FloatModel:
@@ -130,7 +136,7 @@ def open_float(source: Path, stated: StatedContract) -> FloatModel:
     if source.is_dir():
         return _described(source, float_model.from_saved_model(source), stated)
     if source.suffix.lower() == ".tflite":
-        return _described(source, conversion.read_float_tflite(source), stated)
+        return _described(source, read_float_tflite(source), stated)
     if source.suffix.lower() == pytorch.SUFFIX:
         return _from_pytorch(source, stated)
     checkpoint = checkpoints.read_stated(source, stated)
@@ -165,6 +171,19 @@ def _described(source: Path, tflite: bytes, stated: StatedContract) -> FloatMode
     known = metadata.read_spec(source) if source.is_file() else None
     spec = complete(source, known, stated, input_shape=opened.input.shape, classes=opened.classes)
     return FloatModel(tflite=tflite, spec=spec, coupling=None)
+
+
+def _comparisons(
+    models: Sequence[ConvertedModel], faces: LabelledFaces, report: Progress
+) -> dict[Precision, AgainstFloat | None]:
+    rounded = [model for model in models if model.recipe.precision.rounds_weights]
+    found = {}
+    for done, model in enumerate(rounded):
+        report("Comparing operators", done, len(rounded))
+        found[model.recipe.precision] = against_float(
+            model.prepared.tflite, model.spec, model.tflite, faces
+        )
+    return found
 
 
 def _evaluated(

@@ -1,8 +1,9 @@
 """One recipe's way to integers: equalize, absorb, calibrate, round, correct biases, quantize."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,15 +15,17 @@ from edgefer.converters.bias_correction import correct_biases
 from edgefer.converters.calibration.result import CalibrationResult, calibrate
 from edgefer.converters.empirical_bias_correction import correct_empirically
 from edgefer.converters.equalization import equalize
-from edgefer.converters.operator_plan import operator_plan
+from edgefer.converters.operator_plan import OperatorPlan, operator_plan
 from edgefer.converters.quantize import Range, quantize
-from edgefer.converters.recipes import QuantizationRecipe
+from edgefer.converters.recipes import Precision, QuantizationRecipe
 from edgefer.converters.weight_ranges import ranges_by_name
-from edgefer.converters.weight_rounding import round_to_nearest
+from edgefer.converters.weight_rounding import round_to_nearest, with_exact_weights
 from edgefer.errors import DataError
 from edgefer.progress import Progress
 
 Float32Array = npt.NDArray[np.float32]
+
+Made = TypeVar("Made")
 
 Report = Callable[[str, int, int], None]
 """Called with (what is being done, steps done, steps in all)."""
@@ -46,6 +49,14 @@ class Prepared:
     tflite: bytes
     calibration: CalibrationResult | None
     faces: SeenFaces | None
+    _made: dict[Hashable, Any] = field(default_factory=dict, repr=False)
+
+    def once(self, key: Hashable, make: Callable[[], Made]) -> Made:
+        """Return what `make` made when this key was first asked for."""
+        if key not in self._made:
+            self._made[key] = make()
+        made: Made = self._made[key]
+        return made
 
 
 def prepare(
@@ -108,17 +119,17 @@ def to_integers(
     Raises ModelError where that cannot be done, UsageError where the recipe names an operator
     that there is not.
     """
-    calibration = prepared.calibration
-    ranges: Mapping[str, Range] = {}
-    if calibration is not None and recipe.precision.needs_calibration:
-        ranges = calibration.ranges(recipe.activation_ranges)
+    calibration, content = prepared.calibration, graph.read(prepared.tflite)
+    plan = operator_plan(content, recipe)
+    ranges = _ranges(prepared, recipe, content, plan)
     if not recipe.precision.rounds_weights:
         return quantize(prepared.tflite, ranges, recipe, pixel_range, source=source)
-    skipped = operator_plan(graph.read(prepared.tflite), recipe).floats
-    weights = ranges_by_name(prepared.tflite, recipe.weight_ranges, skipped=skipped)
-    rounded = _rounded(prepared, recipe, weights, skipped, report)
+    weights = ranges_by_name(prepared.tflite, recipe.weight_ranges, skipped=plan.floats)
+    rounded = _rounded(prepared, recipe, weights, plan, report)
     if calibration is not None and recipe.bias_correction:
-        rounded = correct_biases(prepared.tflite, rounded, calibration.patches(), skipped=skipped)
+        rounded = correct_biases(
+            prepared.tflite, rounded, calibration.patches(), skipped=plan.floats
+        )
     result = quantize(rounded, ranges, recipe, pixel_range, weight_ranges=weights, source=source)
     if calibration is None or prepared.faces is None or not recipe.empirical_bias_correction:
         return result
@@ -131,23 +142,48 @@ def to_integers(
     )
 
 
+def _ranges(
+    prepared: Prepared, recipe: QuantizationRecipe, content: graph.Graph, plan: OperatorPlan
+) -> Mapping[str, Range]:
+    """Return the ranges of activations by name, those of 16 bits where operators have these."""
+    calibration, method = prepared.calibration, recipe.activation_ranges
+    if calibration is None or not recipe.precision.needs_calibration:
+        return {}
+    bits = 8 if recipe.precision is Precision.INT8 else 16
+    ranges = prepared.once((method, bits), lambda: calibration.ranges(method, bits=bits))
+    if not plan.int16:
+        return ranges
+    wide = prepared.once((method, 16), lambda: calibration.ranges(method, bits=16))
+    operands = (content.operands(content.operators[index]) for index in plan.int16)
+    names = {tensor.name for tensors in operands for tensor in tensors} & wide.keys()
+    return {**ranges, **{name: wide[name] for name in names}}
+
+
 def _rounded(
     prepared: Prepared,
     recipe: QuantizationRecipe,
     weights: Mapping[str, Float32Array],
-    skipped: frozenset[int],
+    plan: OperatorPlan,
     report: Report | None,
 ) -> bytes:
-    if prepared.faces is None or not recipe.adaptive_rounding:
-        return round_to_nearest(prepared.tflite, weights, skipped=skipped)
-    return round_adaptively(
-        prepared.tflite,
-        prepared.faces.inputs,
-        weights,
-        skipped=skipped,
-        centred=recipe.bias_correction,
-        progress=_stage(report, "Rounding weights"),
+    """Round the weights; adaptively once for all recipes that differ in single operators."""
+    faces = prepared.faces
+    if faces is None or not recipe.adaptive_rounding:
+        return round_to_nearest(prepared.tflite, weights, skipped=plan.floats)
+    every = replace(recipe, float_operators=(), int16_operators=())
+    always = operator_plan(graph.read(prepared.tflite), every).floats
+    adapted = prepared.once(
+        (recipe.weight_ranges, recipe.bias_correction, always),
+        lambda: round_adaptively(
+            prepared.tflite,
+            faces.inputs,
+            ranges_by_name(prepared.tflite, recipe.weight_ranges, skipped=always),
+            skipped=always,
+            centred=recipe.bias_correction,
+            progress=_stage(report, "Rounding weights"),
+        ),
     )
+    return with_exact_weights(adapted, prepared.tflite, plan.floats - always)
 
 
 def _stage(report: Report | None, what: str) -> Progress | None:

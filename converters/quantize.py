@@ -1,5 +1,6 @@
 """Weights and activations to integers, by litert-quantizer."""
 
+import importlib.util
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,6 +27,12 @@ Range = tuple[float, float]
 _LARGEST_BIAS = 2**30
 """Half of what int32 holds, as TensorFlow's own quantizer leaves (AdjustWeightsForBiasScale in
 tensorflow/lite/tools/optimize/quantization_utils.cc)."""
+
+
+def require_packages() -> None:
+    """Raise MissingExtraError where litert-quantizer is not installed, before long work."""
+    if importlib.util.find_spec("litert_quantizer") is None:
+        raise MissingExtraError("quantizing a model", "convert")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,9 +1,9 @@
 """What a conversion shall make: precision, input and output types, and methods."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, Self
 
 
 class Precision(StrEnum):
@@ -74,10 +74,10 @@ class QuantizationRecipe:
     and `bias_absorption` make channels of the float model alike, `adaptive_rounding` chooses each
     weight's rounding by what the layer puts out. `bias_correction` makes up for rounded weights,
     `empirical_bias_correction` for all that quantization did before a layer as well; the latter
-    needs int8 activations. `bias_correction` needs int8 weights; `head_in_float`, which keeps the last fully-connected
-    layers and the softmax as they are, needs integer activations. `mixed_precision` keeps an int8
-    graph whole: activations are floats from the first operator on that would split it, as
-    `mixed_precision` the module says. `float_operators` and `int16_operators` name operators, by
+    needs int8 activations. `bias_correction` needs int8 weights; `head_in_float`, which keeps the
+    last fully-connected layers and the softmax as they are, needs integer activations.
+    `mixed_precision` keeps an int8 graph whole: activations are floats from the first operator on
+    that would split it, as `mixed_precision` the module says. `float_operators` and `int16_operators` name operators, by
     the tensor that they write, whose activations are floats or int16 in an int8 model.
     """
 
@@ -152,6 +152,22 @@ class QuantizationRecipe:
     def to_dict(self) -> dict[str, Any]:
         """Return the recipe as JSON-ready values."""
         return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Return the recipe that `to_dict` made these of; TypeError or ValueError for others."""
+        read: Mapping[str, Callable[[Any], Any]] = {
+            "precision": Precision,
+            "input_type": IoType,
+            "output_type": IoType,
+            "activation_ranges": RangeMethod,
+            "weight_ranges": WeightRange,
+            "float_operators": tuple,
+            "int16_operators": tuple,
+        }
+        return cls(
+            **{key: read[key](value) if key in read else value for key, value in values.items()}
+        )
 
 
 # Per-channel symmetric weights and per-tensor activations, as LiteRT's 8-bit quantization

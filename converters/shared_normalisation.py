@@ -16,6 +16,9 @@ from edgefer.models.spec import ModelSpec
 MIDDLE = 127.5
 """The mean and the deviation under which pixels are -1…1."""
 
+NORMALISED = "normalisation"
+"""The tensor that the layer in front writes."""
+
 
 def is_shared(spec: ModelSpec) -> bool:
     """Whether every channel is normalised alike."""
@@ -39,13 +42,17 @@ def with_shared_normalisation(float_tflite: bytes, spec: ModelSpec) -> tuple[byt
     inputs = [
         image,
         graph.add_tensor(
-            model, template, name=b"normalisation/weights", shape=list(weights.shape), data=weights
+            model,
+            template,
+            name=f"{NORMALISED}/weights".encode(),
+            shape=list(weights.shape),
+            data=weights,
         ),
         graph.add_tensor(
-            model, template, name=b"normalisation/bias", shape=list(bias.shape), data=bias
+            model, template, name=f"{NORMALISED}/bias".encode(), shape=list(bias.shape), data=bias
         ),
     ]
-    normalised = graph.add_tensor(model, template, name=b"normalisation")
+    normalised = graph.add_tensor(model, template, name=NORMALISED.encode())
     for operator in subgraph.operators:
         operator.inputs = [normalised if index == image else index for index in operator.inputs]
     graph.add_operator(

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgefer.converters import graph
+from edgefer.converters.constants import WEIGHTS, write_constant
 from edgefer.converters.weights import WeightedLayer, rounded_to_int8, weighted_layers
 
 Float32Array = npt.NDArray[np.float32]
@@ -29,6 +30,17 @@ def round_to_nearest(
     for layers in layers_by_weights(model, graph.read(float_tflite), ranges, skipped):
         weights = np.asarray(layers[0].weights.data, np.float32)
         replace_weights(model, layers, rounded_to_int8(weights, ranges[layers[0].weights.name]))
+    return graph.pack(model)
+
+
+def with_exact_weights(rounded: bytes, original: bytes, positions: frozenset[int]) -> bytes:
+    """Return the rounded model with the original's weights in the layers at these positions."""
+    if not positions:
+        return rounded
+    model = graph.unpack(rounded, source="model")
+    for layer in weighted_layers(graph.read(original)):
+        if layer.operator.index in positions and layer.weights.data is not None:
+            write_constant(model, layer.operator.index, WEIGHTS, layer.weights.data)
     return graph.pack(model)
 
 

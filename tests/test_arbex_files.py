@@ -32,7 +32,9 @@ States = dict[str, npt.NDArray[Any]]
 
 def errors(ended: Ended) -> list[str]:
     """Return the lines on stderr that are no progress of a run without a terminal."""
-    stages = ("Reading", "Converting", "Evaluating", "Inspecting", "Writing", "Training")
+    stages = (
+        "Reading", "Converting", "Evaluating", "Comparing", "Inspecting", "Writing", "Training",
+    )  # fmt: skip
     return [line for line in ended.err.splitlines() if not line.startswith(stages)]
 
 

@@ -3,15 +3,21 @@
 import dataclasses
 import math
 from functools import cache
+from pathlib import Path
 
 import pytest
 import small_models
 
-from edgefer.converters import comparison, graph
+from edgefer import metadata
+from edgefer.converters import against_float, comparison, graph
 from edgefer.converters.comparison import OperatorComparison
 from edgefer.converters.conversion import convert
-from edgefer.converters.recipes import INT8, INT16X8, QuantizationRecipe
+from edgefer.converters.cost import multiply_accumulates
+from edgefer.converters.job import ConversionJob, deliver
+from edgefer.converters.recipes import FLOAT16, INT8, INT16X8, QuantizationRecipe
 from edgefer.errors import ModelError
+from edgefer.evaluation.inference import inputs_of
+from edgefer.report import delivery as report
 
 INPUTS = small_models.inputs(6, seed=3)
 
@@ -57,6 +63,39 @@ def test_values_beyond_a_range_that_is_too_small_are_counted() -> None:
     found = comparison.compare(small_models.small(), made.tflite, INPUTS)
     assert max(one.saturation or 0 for one in found[:-1]) > 0.02
     assert max(one.saturation or 0 for one in compared()[:-1]) < 0.005
+
+
+def test_a_few_faces_tell_what_a_conversion_did() -> None:
+    faces = small_models.faces(20, seed=3)
+    made = convert(small_models.small(), small_models.SPEC, INT8, small_models.faces(24, seed=1))
+    found = against_float.against_float(small_models.small(), small_models.SPEC, made.tflite, faces)
+    assert found is not None
+    assert found.faces == against_float.FACES
+    inputs = inputs_of(faces.spread(against_float.FACES).images, small_models.SPEC)
+    assert list(found.operators) == comparison.compare(small_models.small(), made.tflite, inputs)
+
+
+def test_a_network_that_is_too_large_to_compare_in_passing_says_so_on_its_page(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    cost = multiply_accumulates(graph.read(small_models.small()))
+    limit = "edgefer.converters.against_float.MOST_MULTIPLY_ACCUMULATES"
+    monkeypatch.setattr(limit, against_float.FACES * cost - 1)
+    path = tmp_path / "small.tflite"
+    path.write_bytes(metadata.write(small_models.small(), small_models.SPEC, {}))
+    job = ConversionJob(
+        model=path,
+        recipes=(INT8, FLOAT16),
+        output=tmp_path,
+        calibration=small_models.faces(8),
+        is_evaluated=False,
+    )
+    delivery = deliver(job)
+    int8, half = (report.page_of(delivery, model) for model in delivery.models)
+    (section,) = [table for table in int8.tables if table.title == "Operators against float32"]
+    assert "edgefer inspect small-int8.tflite --reference small.tflite" in section.rows[0][1]
+    assert report.model_to_dict(delivery, delivery.models[0])["operator_comparison"] is None
+    assert not [table for table in half.tables if table.title.startswith("Operators")]
 
 
 def test_models_without_a_tensor_in_common_are_refused() -> None:

@@ -34,7 +34,9 @@ PRECISIONS = ("float32", "float16", "dynamic", "int16x8", "int8")
 
 def errors(ended: Ended) -> list[str]:
     """Return the lines on stderr that are no progress of a run without a terminal."""
-    stages = ("Reading", "Converting", "Evaluating", "Inspecting", "Writing", "Training")
+    stages = (
+        "Reading", "Converting", "Evaluating", "Comparing", "Inspecting", "Writing", "Training",
+    )  # fmt: skip
     return [line for line in ended.err.splitlines() if not line.startswith(stages)]
 
 
@@ -78,6 +80,7 @@ def test_the_main_job_leaves_each_model_with_its_figures_and_a_page(
         assert model["size_bytes"] == len(content)
         beside = json.loads((folder / model["file"]).with_suffix(".json").read_text())
         assert beside["evaluation"] == result["evaluation"]
+        assert beside["operator_comparison"] == model["operator_comparison"]
         page = (folder / model["file"]).with_suffix(".html").read_text()
         assert page.startswith("<!doctype html>")
         assert re.findall(r"https?://[\w.]+", page.replace("http://www.w3.org/", "")) == []
@@ -98,6 +101,22 @@ def test_the_bundled_int8_model_is_small_whole_and_loses_little(
     assert figures["patt-lite-float32.tflite"]["metrics"]["accuracy"]["value"] > 0.8
     assert result["evaluation"]["dataset"]["faces"] == 1200
     assert result["batch_coupling"]["coupled"] is False
+
+
+def test_each_quantized_model_is_compared_operator_by_operator(
+    delivered: tuple[Path, dict[str, Any]],
+) -> None:
+    folder, result = delivered
+    compared = {m["recipe"]["precision"]: m["operator_comparison"] for m in result["models"]}
+    assert compared["float32"] is None
+    assert compared["float16"] is None
+    for precision in ("dynamic", "int16x8", "int8"):
+        assert [one["position"] for one in compared[precision]] == list(range(27))
+        page = (folder / f"patt-lite-{precision}.html").read_text()
+        assert "Operators against float32: the 5 least exact of 27 operators" in page
+        assert "Measured on 12 of the evaluation faces." in page
+    noise = {precision: compared[precision][2]["sqnr_db"] for precision in ("int16x8", "int8")}
+    assert noise["int16x8"] > noise["int8"]
 
 
 def test_what_was_reported_is_what_the_written_file_does(

@@ -7,7 +7,8 @@ from typing import Any
 import click
 
 from edgefer import calibration_data
-from edgefer.cli import console
+from edgefer.cli import against_reference, console
+from edgefer.cli.against_reference import Asked, reference_options
 from edgefer.cli.contract_options import contract_options
 from edgefer.cli.options import ModelPath, debug_option, json_option
 from edgefer.cli.text import examples, one_line
@@ -15,6 +16,7 @@ from edgefer.inspection import Inspection, TensorFacts, inspect
 from edgefer.metadata import Metadata
 from edgefer.metadata.reading import NEWEST_PARSER
 from edgefer.models.contract import StatedContract
+from edgefer.report import insight as insight_report
 from edgefer.report.coupling import coupling_sentence
 
 SCHEMA_VERSION = 1
@@ -26,23 +28,34 @@ MOST_LABELS = 20
         "edgefer inspect patt-lite-int8.tflite",
         "edgefer inspect their-model.h5     # does its accuracy depend on the batch?",
         "edgefer inspect foreign.tflite --json",
+        "edgefer inspect patt-lite-int8.tflite --reference patt-lite",
+        "edgefer inspect int8.tflite --reference float.tflite --sensitivity --report where.html",
     )
 )
 @click.argument("model", type=ModelPath())
 @contract_options
+@reference_options
 @json_option
 @debug_option
 def command(
     *,
     model: Path,
     stated: StatedContract,
+    asked: Asked | None,
     as_json: bool,
 ) -> None:
     """Show what is in MODEL, a .tflite or a checkpoint.
 
     Inputs and outputs, operators, cost, what it says of itself, and whether its answer for one
     face depends on the other faces of its batch.
+
+    With --reference, the float model that an int8 .tflite was made from, show where quantization
+    hurts: both run on real faces side by side, and each operator's outputs are compared.
     """
+    insight = None if asked is None else against_reference.compared(model, stated, asked)
+    if asked is not None and insight is not None and not as_json:
+        against_reference.show(insight, shows_all=asked.shows_all)
+        return
     with console.progress_bar("Inspecting") as progress:
         result = inspect(
             model,
@@ -51,7 +64,8 @@ def command(
             progress=progress,
         )
     if as_json:
-        console.print_json(to_json(result))
+        against = None if insight is None else insight_report.to_dict(insight)
+        console.print_json({**to_json(result), "against_reference": against})
     else:
         show(result)
 

@@ -14,10 +14,12 @@ from edgefer.converters.mixed_precision import SPLITTING_KINDS
 from edgefer.converters.recipes import IoType
 from edgefer.evaluation.result import ModelResult
 from edgefer.report import evaluation as evaluation_report
+from edgefer.report import insight as insight_report
 from edgefer.report.coupling import coupling_sentence
 from edgefer.report.page import Page, Section, render
 
 SCHEMA_VERSION = 1
+MOST_OPERATORS = 5
 
 
 def write(delivery: Delivery) -> list[Path]:
@@ -115,6 +117,8 @@ def page_of(delivery: Delivery, model: ConvertedModel) -> Page:
     sections = [Section(title="What was made", columns=COLUMNS, rows=tuple(rows(delivery)))]
     if delivery.evaluation is not None:
         sections.extend(evaluation_report.sections(delivery.evaluation))
+    if model.recipe.precision in delivery.comparisons:
+        sections.append(_comparison_section(delivery, model))
     sections.append(Section(title="How to feed it", rows=tuple(contract_rows(model))))
     sections.append(Section(title="How it was made", rows=tuple(_provenance(delivery, model))))
     return Page(
@@ -123,6 +127,21 @@ def page_of(delivery: Delivery, model: ConvertedModel) -> Page:
         passed=True,
         warnings=tuple(warnings(delivery)),
         tables=tuple(sections),
+    )
+
+
+def _comparison_section(delivery: Delivery, model: ConvertedModel) -> Section:
+    found = delivery.comparisons[model.recipe.precision]
+    if found is None:
+        name = delivery.job.path_of(model.recipe).name
+        reason = (
+            "not compared here, since it would take long for a model of this size: "
+            f"edgefer inspect {name} --reference {delivery.job.source.name}"
+        )
+        return Section(title="Operators against float32", rows=(("operators", reason),))
+    whose = "evaluation" if delivery.evaluation is not None else "calibration"
+    return insight_report.noise_section(
+        found.operators, f"{found.faces} of the {whose} faces", most=MOST_OPERATORS
     )
 
 
@@ -194,7 +213,14 @@ def _model_facts(delivery: Delivery, model: ConvertedModel) -> dict[str, Any]:
         "recipe": model.recipe.to_dict(),
         "verification": dataclasses.asdict(model.verification),
         "calibration_hash": model.calibration_hash,
+        "operator_comparison": _comparison(delivery, model),
     }
+
+
+def _comparison(delivery: Delivery, model: ConvertedModel) -> list[dict[str, Any]] | None:
+    """Return each operator against the float model; None for floats and where it takes long."""
+    found = delivery.comparisons.get(model.recipe.precision)
+    return None if found is None else insight_report.operator_dicts(found.operators)
 
 
 def _common(delivery: Delivery) -> dict[str, Any]:
