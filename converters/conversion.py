@@ -38,7 +38,8 @@ _VERIFICATION_FACES = 4
 class ConvertedModel:
     """A verified .tflite that describes itself.
 
-    `prepared` is the float model that was rounded, whose tensors are its own in float. `notes` say what is questionable about the calibration faces.
+    `prepared` is the float model that was rounded, whose tensors are its own in float. `notes`
+    say what is questionable about the calibration faces.
     """
 
     tflite: bytes
