@@ -78,7 +78,8 @@ class QuantizationRecipe:
     last fully-connected layers and the softmax as they are, needs integer activations.
     `mixed_precision` keeps an int8 graph whole: activations are floats from the first operator on
     that would split it, as `mixed_precision` the module says. `float_operators` and
-    `int16_operators` name operators, by the tensor that they write, whose activations are floats or int16 in an int8 model.
+    `int16_operators` name operators, by the tensor that they write, whose activations are floats
+    or int16 in an int8 model.
     """
 
     precision: Precision
