@@ -112,7 +112,8 @@ class Conversion:
         self.float_tflite, self.spec = with_shared_normalisation(float_tflite, spec)
         self.pixel_range = pixel_range(self.spec)
         self._report = report
-        self._given, self._faces = calibration, None
+        self._given = calibration
+        self._faces: SeenFaces | None = None
         self._prepared: dict[tuple[bool, ...], Prepared] = {}
 
     def to(self, recipe: QuantizationRecipe) -> ConvertedModel:
@@ -125,7 +126,8 @@ class Conversion:
         pixels = input_quantization(self.pixel_range, recipe.input_type)
         content = with_io_types(content, recipe.input_type, recipe.output_type, pixels)
         found = prepared.calibration
-        content = metadata.write(content, self.spec, _info(recipe, found and found.faces_hash))
+        faces_seen = None if found is None else found.faces_hash
+        content = metadata.write(content, self.spec, _info(recipe, faces_seen))
         samples = _samples(self.spec) if prepared.faces is None else prepared.faces.inputs
         return ConvertedModel(
             tflite=content,
@@ -212,11 +214,12 @@ def _info(recipe: QuantizationRecipe, calibration_hash: str | None) -> dict[str,
     return {
         "recipe": recipe.to_dict(),
         "calibration_hash": calibration_hash,
-        "versions": {"edgefer": edgefer.__version__, **_tool_versions()},
+        "versions": {"edgefer": edgefer.__version__, **tool_versions()},
     }
 
 
-def _tool_versions() -> dict[str, str]:
+def tool_versions() -> dict[str, str]:
+    """Return the versions of the packages that decide over a file's bytes."""
     versions = {}
     for package in ("tensorflow", "litert-quantizer", "ai-edge-litert"):
         with suppress(PackageNotFoundError):

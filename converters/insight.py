@@ -20,6 +20,7 @@ from edgefer.converters.shared_normalisation import (
     is_shared,
     with_shared_normalisation,
 )
+from edgefer.converters.suspicion import most_suspicious
 from edgefer.data.faces import LabelledFaces
 from edgefer.errors import ModelError, UsageError
 from edgefer.evaluation.inference import inputs_of
@@ -112,25 +113,6 @@ def look(question: Question, *, progress: Progress | None = None) -> Insight:
         return found
     ranking = _sensitivity(question, original, recipe, compared, report)
     return replace(found, sensitivity=ranking, recipe=recipe, own_recipe=own_recipe)
-
-
-def most_suspicious(
-    content: Graph, compared: Sequence[OperatorComparison], candidates: Sequence[int], most: int
-) -> list[int]:
-    """Return the positions of the candidates that add most noise to what they are given.
-
-    Noise is relative to the signal: what an operator adds is its output's, less that of the worst
-    of its inputs. `content` is the float model's graph.
-    """
-    noise = {one.tensor: 10 ** (-one.sqnr_db / 10) for one in compared}
-    added = {}
-    for position in candidates:
-        operator = content.operators[position]
-        names = [content.tensors[index].name for index in operator.inputs if index >= 0]
-        given = max((noise.get(name, 0.0) for name in names), default=0.0)
-        written = content.tensors[operator.outputs[0]].name
-        added[position] = noise.get(written, 0.0) - given
-    return sorted(sorted(candidates, key=lambda position: -added[position])[:most])
 
 
 def _read_quantized(path: Path) -> tuple[bytes, Graph]:

@@ -13,6 +13,7 @@ from edgefer.converters.conversion import Conversion, ConvertedModel, read_float
 from edgefer.converters.recipes import FLOAT32, INT8, Precision, QuantizationRecipe
 from edgefer.converters.search.budget import Budget, require_within
 from edgefer.converters.search.candidate import SearchResult
+from edgefer.converters.search.held_out import MOST_CALIBRATION_FACES
 from edgefer.converters.search.search import Found, Subject, search
 from edgefer.data.disjoint import require_disjoint
 from edgefer.data.faces import LabelledFaces
@@ -52,6 +53,14 @@ class ConversionJob:
     is_evaluated: bool = True
     budget: Budget | None = None
     force: bool = False
+
+    def __post_init__(self) -> None:
+        if self.budget is None:
+            return
+        if all(recipe.precision is not Precision.INT8 for recipe in self.recipes):
+            raise UsageError("a search to an accuracy budget makes int8: ask for that precision")
+        if not self.is_evaluated:
+            raise UsageError("an accuracy budget needs the evaluation")
 
     @property
     def source(self) -> Path:
@@ -123,13 +132,17 @@ def deliver(job: ConversionJob, *, progress: Progress | None = None) -> Delivery
         require_disjoint(calibration, evaluation)
     original = open_float(job.source, job.stated)
     conversion = Conversion(
-        original.tflite, original.spec, calibration, source=job.source, report=report
+        original.tflite,
+        original.spec,
+        calibration if job.budget is None else calibration.spread(MOST_CALIBRATION_FACES),
+        source=job.source,
+        report=report,
     )
     models = []
     found = None
     for recipe in job.recipes:
         if job.budget is not None and recipe.precision is Precision.INT8:
-            found = _searched(job, original, recipe, calibration, report)
+            found = _searched(job, job.budget, original, recipe, calibration, report)
             models.append(found.model)
         else:
             report(f"Converting to {recipe.precision}", 0, 1)
@@ -154,24 +167,25 @@ def require_budget(delivery: Delivery) -> None:
     if budget is None or result is None:
         return
     name = delivery.job.path_of(INT8).name
-    comparison = next(model.comparison for model in result.models if model.name == name)
-    if comparison is not None:
-        require_within(comparison, budget.max_drop_points, name=name, faces=len(result.faces))
+    for model in result.models:
+        if model.name == name and model.comparison is not None:
+            require_within(
+                model.comparison, budget.max_drop_points, name=name, faces=len(result.faces)
+            )
 
 
 def _searched(
     job: ConversionJob,
+    budget: Budget,
     original: FloatModel,
     recipe: QuantizationRecipe,
     faces: LabelledFaces,
     report: Progress,
 ) -> Found:
-    if job.budget is None:
-        raise UsageError("a search needs a budget")
     subject = Subject(
         float_tflite=original.tflite, spec=original.spec, recipe=recipe, source=job.source
     )
-    return search(subject, faces, job.budget, kept=job.search_file, report=report)
+    return search(subject, faces, budget, kept=job.search_file, report=report)
 
 
 def open_float(source: Path, stated: StatedContract) -> FloatModel:

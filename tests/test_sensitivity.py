@@ -13,10 +13,10 @@ from edgefer.converters import graph
 from edgefer.converters.bias_correction import correct_biases
 from edgefer.converters.comparison import OperatorComparison
 from edgefer.converters.conversion import convert
-from edgefer.converters.insight import most_suspicious
 from edgefer.converters.quantize import calibrate, quantize
 from edgefer.converters.recipes import INT8, IoType, QuantizationRecipe
 from edgefer.converters.sensitivity import Sensitivity, measurable, sensitivities
+from edgefer.converters.suspicion import most_suspicious
 from edgefer.converters.weights import weighted_layers
 
 BAD = 4

@@ -6,6 +6,8 @@ held_out    the calibration faces that candidates are compared on
 ladder      the methods in the order in which they are tried
 precision   which single operators go back to float first
 latencies   how long candidates take on a device
+trials      what was tried, and the time that is left for more
+choosing    which candidate is taken
 search      the search itself
 state       where it left off, as a file
 """

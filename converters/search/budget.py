@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from edgefer.errors import BudgetError, UsageError
 from edgefer.evaluation.metrics import Comparison
+from edgefer.evaluation.proportions import paired_difference_interval
 
 LOCAL = "local"
 
@@ -50,6 +51,15 @@ def verdict(comparison: Comparison, max_drop_points: float) -> Verdict:
     return Verdict.OPEN
 
 
+def least_shown(faces: int, correct: int) -> float:
+    """Return the smallest drop in points that so many faces can show a conversion to be within.
+
+    It is the upper end for a conversion that answers each of them as the float model, which is
+    right on `correct` of them.
+    """
+    return 100 * paired_difference_interval(correct, 0, 0, faces - correct)[1]
+
+
 def faces_needed(comparison: Comparison, max_drop_points: float, faces: int) -> int | None:
     """Return about how many faces would show that such a drop is within the budget.
 
@@ -73,12 +83,13 @@ def require_within(
         f"{name}: loses {comparison.drop_points:+.2f} points "
         f"({comparison.drop_low_points:+.2f}…{comparison.drop_high_points:+.2f})"
     )
-    needed = faces_needed(comparison, max_drop_points, faces)
-    if found is Verdict.BEYOND or needed is None:
+    if found is Verdict.BEYOND:
         raise BudgetError(
             f"{drop}, more than the {max_drop_points:g} allowed; it is the nearest that was found"
         )
+    needed = faces_needed(comparison, max_drop_points, faces)
+    more = "allow more" if needed is None else f"give --data about {needed:,}, or allow more"
     raise BudgetError(
-        f"{drop}, which {faces:,} faces do not show to be within the {max_drop_points:g} allowed: "
-        f"give --data about {needed:,}, or allow more"
+        f"{drop}, which {faces:,} faces do not show to be within the {max_drop_points:g} allowed; "
+        f"it is the nearest that was found: {more}"
     )

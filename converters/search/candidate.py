@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,19 +12,22 @@ from edgefer.converters.search.budget import Verdict
 from edgefer.evaluation.metrics import Comparison
 from edgefer.records import STRICT
 
+Recipe = dict[str, str | bool | list[str]]
+"""A QuantizationRecipe as JSON has it."""
+
 
 @STRICT
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
     """A conversion by a recipe, compared with the float model on faces held out.
 
-    `recipe` is QuantizationRecipe.to_dict's. Candidates of one `structure` have the same operators
-    in the same types, and so the same latency; `latency_ms`, one inference's on the device, is None
-    where it was not measured. `seconds` is what converting and comparing took.
+    Candidates of one `structure` have the same operators in the same types, and so the same
+    latency; `latency_ms`, one inference's on the device, is None before it was measured and where
+    the device cannot run it. `seconds` is what converting and comparing took.
     """
 
     name: str
-    recipe: dict[str, str | bool | list[str]]
+    recipe: Recipe
     comparison: Comparison
     verdict: Verdict
     size_bytes: int
@@ -42,11 +44,22 @@ class Candidate:
 
 @STRICT
 @dataclass(frozen=True, kw_only=True)
+class FailedCandidate:
+    """A recipe that gave no usable conversion, and why."""
+
+    name: str
+    recipe: Recipe
+    reason: str
+
+
+@STRICT
+@dataclass(frozen=True, kw_only=True)
 class SearchResult:
     """All candidates in the order in which they were tried, and the position of the one taken.
 
     `faces` is on how many the candidates were compared, `reason` says why this one was taken, and
     `complete` whether the ladder was climbed as far as it was worth it within the time limit.
+    `seconds` is what this run took, without what an earlier one had left.
     """
 
     schema_version: Literal[1] = 1
@@ -54,6 +67,7 @@ class SearchResult:
     device: str
     faces: int
     candidates: tuple[Candidate, ...]
+    failures: tuple[FailedCandidate, ...]
     chosen: int
     reason: str
     complete: bool
@@ -65,7 +79,7 @@ class SearchResult:
         return self.candidates[self.chosen]
 
 
-def recipe_values(recipe: QuantizationRecipe) -> dict[str, str | bool | list[str]]:
+def recipe_values(recipe: QuantizationRecipe) -> Recipe:
     """Return a recipe as JSON has it."""
     values = recipe.to_dict()
     return {
@@ -85,22 +99,3 @@ def structure(content: Graph) -> str:
         for operator in content.operators
     ]
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
-
-
-def pareto(candidates: Sequence[Candidate]) -> list[int]:
-    """Return the positions of measured candidates that no other beats in both drop and latency.
-
-    A drop counts by the upper end of its interval; of equals the first one stands.
-    """
-    measured = [
-        (candidate.latency_ms, candidate.comparison.drop_high_points, position)
-        for position, candidate in enumerate(candidates)
-        if candidate.latency_ms is not None
-    ]
-    front: list[int] = []
-    least = float("inf")
-    for _, drop, position in sorted(measured):
-        if drop < least:
-            front.append(position)
-            least = drop
-    return front

@@ -1,10 +1,12 @@
 """The methods in the order in which a search tries them: cheap ones first.
 
-Each rung tries its options on the best recipe so far, and the best of them, if it is better, is
-what the next rung builds on. None of these methods adds an operator, so that all these candidates
-are equally fast; single operators in float come after them.
+First come the recipe without any method, and the one that a conversion without a search has, so
+that a search is never worse than none. Each rung tries its options on the best recipe so far, and
+the best of them, if it is better, is what the next rung builds on. None of these methods adds an
+operator, so that all these candidates are equally fast; single operators in float come after them.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -65,7 +67,10 @@ RUNGS = (
     ),
 )
 
-PLAIN = {
+PLAIN_NAME = "plain"
+GIVEN_NAME = "as given"
+
+PLAIN: Mapping[str, Any] = {
     "activation_ranges": RangeMethod.MIN_MAX,
     "weight_ranges": WeightRange.MIN_MAX,
     "equalization": False,

@@ -10,11 +10,15 @@ from edgefer.benchmarks import devices
 from edgefer.benchmarks.plan import BenchPlan, Effort
 from edgefer.benchmarks.runner import run
 from edgefer.benchmarks.statistics import latency_statistics
+from edgefer.converters.recipes import QuantizationRecipe
 from edgefer.errors import DeviceError
 from edgefer.progress import Progress
 
 Latencies = Callable[[Mapping[str, bytes], Progress | None], dict[str, float]]
-"""Measures .tflite files by name, in turns with each other; milliseconds of one inference."""
+"""Measures .tflite files by name, in turns with each other; milliseconds of one inference.
+
+A file that the device cannot run has none. DeviceError where it can run none of them.
+"""
 
 CHOOSING = Effort(
     processes=3, minimum_runs=64, minimum_seconds=0.5, warmup_seconds=2.0, profile_runs=0
@@ -25,8 +29,13 @@ RANKING = replace(CHOOSING, processes=1, minimum_runs=30, minimum_seconds=0.1, w
 """For what one operator more in float costs."""
 
 
+def quick(recipe: QuantizationRecipe) -> QuantizationRecipe:
+    """Return a recipe that gives the same operators without the methods that take long."""
+    return replace(recipe, adaptive_rounding=False, empirical_bias_correction=False)
+
+
 def on_device(address: str, effort: Effort) -> Latencies:
-    """Return what measures on a device; DeviceError where that fails."""
+    """Return what measures on a device."""
     return partial(_measure, address, effort)
 
 
@@ -53,9 +62,11 @@ def _measure(
     found = {}
     for measurement, name in zip(device.measurements, paths.values(), strict=True):
         statistics = latency_statistics(measurement)
-        if statistics is None:
-            raise DeviceError(address, measurement.problem or "measured nothing")
-        found[name] = statistics.latency_us / 1000
+        if statistics is not None:
+            found[name] = statistics.latency_us / 1000
+    if not found:
+        problems = (measurement.problem for measurement in device.measurements)
+        raise DeviceError(address, next(filter(None, problems), "measured nothing"))
     return found
 
 

@@ -1,5 +1,7 @@
 """Which operators go back to float first: those that cost answers most for the time they take."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -7,17 +9,22 @@ import numpy as np
 import numpy.typing as npt
 
 from edgefer.converters import graph
+from edgefer.converters.comparison import compare
 from edgefer.converters.conversion import Conversion
 from edgefer.converters.cost import multiply_accumulates
+from edgefer.converters.quantization import Report
 from edgefer.converters.recipes import QuantizationRecipe
-from edgefer.converters.search.latencies import Latencies
+from edgefer.converters.search.candidate import Recipe
+from edgefer.converters.search.latencies import Latencies, quick
 from edgefer.converters.sensitivity import (
     OperatorSensitivity,
     measurable,
     sensitivities,
     with_floats,
 )
-from edgefer.progress import Progress
+from edgefer.converters.suspicion import most_suspicious
+from edgefer.errors import ModelError
+from edgefer.records import STRICT
 
 Float32Array = npt.NDArray[np.float32]
 
@@ -25,6 +32,7 @@ MOST_OPERATORS = 16
 """That are tried in float; what the others add is less than what these do."""
 
 SENSITIVITY_FACES = 100
+COMPARED_FACES = 4
 MOST_MULTIPLY_ACCUMULATES = 2e13
 """Of a sensitivity ranking, which is some minutes on two cores."""
 
@@ -32,6 +40,7 @@ LEAST_COST = 0.001
 """Of the whole latency: what one more operator in float costs is not known any better."""
 
 
+@STRICT
 @dataclass(frozen=True, kw_only=True)
 class FloatStep:
     """An operator that may go back to float; `tensor` is what it writes.
@@ -45,55 +54,77 @@ class FloatStep:
     cost_ms: float
 
 
+@STRICT
+@dataclass(frozen=True, kw_only=True)
+class Ranking:
+    """In which order operators of a conversion by `recipe` go back to float on `device`."""
+
+    recipe: Recipe
+    device: str
+    steps: tuple[FloatStep, ...]
+
+
 def float_steps(
     conversion: Conversion,
     recipe: QuantizationRecipe,
     inputs: Float32Array,
     latencies: Latencies,
-    *,
-    progress: Progress | None = None,
-) -> list[FloatStep]:
+    report: Report,
+) -> tuple[FloatStep, ...]:
     """Return operators in the order of what they cost the answers for each millisecond.
 
-    `inputs` are float32 (n, h, w, channels), normalised.
+    `inputs` are float32 (n, h, w, channels), normalised. What cannot be converted or run with an
+    operator in float is left out.
     """
-    found = _most_sensitive(conversion, recipe, inputs, progress)
-    variants = {one.tensor: with_floats(recipe, {one.tensor}) for one in found}
-    models = {"": conversion.to(recipe).tflite} | {
-        name: conversion.to(variant).tflite for name, variant in variants.items()
-    }
-    return ordered(found, latencies(models, progress))
+    fast = quick(recipe)
+    found = _most_sensitive(conversion, fast, inputs, report)
+    models = {"": conversion.to(fast).tflite}
+    for one in found:
+        try:
+            models[one.tensor] = conversion.to(with_floats(fast, {one.tensor})).tflite
+        except ModelError:
+            continue
+    timed = latencies(models, lambda done, total: report("Timing operators", done, total))
+    return ordered(found, timed)
 
 
 def ordered(
     found: Sequence[OperatorSensitivity], latency_ms: Mapping[str, float]
-) -> list[FloatStep]:
-    """Order operators by change for each millisecond; `latency_ms` has the int8 model's as ""."""
-    whole = latency_ms[""]
+) -> tuple[FloatStep, ...]:
+    """Order operators by change for each millisecond; `latency_ms` has the int8 model's as "".
+
+    Those without a latency are left out.
+    """
+    whole = latency_ms.get("", 0.0)
     steps = [
         FloatStep(
             tensor=one.tensor,
             change=one.alone_int8_change,
-            cost_ms=max(latency_ms[one.tensor] - whole, LEAST_COST * whole),
+            cost_ms=max(latency_ms[one.tensor] - whole, LEAST_COST * latency_ms[one.tensor]),
         )
         for one in found
+        if one.tensor in latency_ms
     ]
-    return sorted(steps, key=lambda step: (-step.change / step.cost_ms, step.tensor))
+    return tuple(sorted(steps, key=lambda step: (-step.change / step.cost_ms, step.tensor)))
 
 
 def _most_sensitive(
-    conversion: Conversion,
-    recipe: QuantizationRecipe,
-    inputs: Float32Array,
-    progress: Progress | None,
+    conversion: Conversion, recipe: QuantizationRecipe, inputs: Float32Array, report: Report
 ) -> list[OperatorSensitivity]:
-    """Measure the operators, the most expensive ones where there are too many, and rank them."""
-    content = graph.read(conversion.float_tflite)
-    chosen = inputs[
-        np.linspace(0, len(inputs) - 1, min(SENSITIVITY_FACES, len(inputs))).astype(int)
-    ]
-    cost = 2 * len(chosen) * max(multiply_accumulates(content), 1)
+    """Measure the operators, those that add most noise where there are too many, and rank them."""
+    prepared = conversion.prepared(recipe).tflite
+    content = graph.read(prepared)
+    cost = 2 * len(inputs) * max(multiply_accumulates(content), 1)
     most = max(MOST_OPERATORS, int(MOST_MULTIPLY_ACCUMULATES / cost))
-    positions = measurable(content, recipe)[:most]
-    found = sensitivities(conversion, recipe, chosen, positions=positions, progress=progress)
+    positions = measurable(content, recipe)
+    if len(positions) > most:
+        compared = compare(prepared, conversion.to(recipe).tflite, inputs[:COMPARED_FACES])
+        positions = most_suspicious(content, compared, positions, most)
+    found = sensitivities(
+        conversion,
+        recipe,
+        inputs,
+        positions=positions,
+        progress=lambda done, total: report("Ranking operators", done, total),
+    )
     return found.by_alone_int8()[:MOST_OPERATORS]

@@ -12,33 +12,27 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from edgefer.converters import graph
-from edgefer.converters.conversion import Conversion, ConvertedModel, faces_hash
+from edgefer.converters.calibration.result import CalibrationResult
+from edgefer.converters.conversion import Conversion, ConvertedModel, tool_versions
 from edgefer.converters.quantization import Report
 from edgefer.converters.recipes import QuantizationRecipe
 from edgefer.converters.search import ladder, state
-from edgefer.converters.search.budget import Budget, Verdict, faces_needed, verdict
-from edgefer.converters.search.candidate import (
-    Candidate,
-    SearchResult,
-    recipe_values,
-    structure,
-)
+from edgefer.converters.search.budget import Budget, Verdict, least_shown
+from edgefer.converters.search.candidate import Candidate, SearchResult
+from edgefer.converters.search.choosing import choice, distance
 from edgefer.converters.search.held_out import HeldOutFaces, split
-from edgefer.converters.search.latencies import CHOOSING, RANKING, Latencies, on_device
-from edgefer.converters.search.precision import float_steps
+from edgefer.converters.search.latencies import CHOOSING, RANKING, Latencies, on_device, quick
+from edgefer.converters.search.precision import SENSITIVITY_FACES, FloatStep, Ranking, float_steps
+from edgefer.converters.search.trials import Clock, TimeIsUpError, Timer, Trials
 from edgefer.converters.sensitivity import with_floats
+from edgefer.data.disjoint import content_hash
 from edgefer.data.faces import LabelledFaces
+from edgefer.errors import UsageError
 from edgefer.models.spec import ModelSpec
-
-SAME_LATENCY = 1.02
-"""Latencies that differ by less are taken for the same, and the better answers decide."""
-
-Clock = Callable[[], float]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +68,7 @@ class Found:
 
 def search(
     subject: Subject,
-    faces: LabelledFaces,
+    faces: LabelledFaces | CalibrationResult,
     budget: Budget,
     *,
     kept: Path | None = None,
@@ -86,201 +80,164 @@ def search(
 
     `faces` are parted into those that ranges are taken from and those that candidates answer.
     `kept` is the file in which the search goes on where it was left. At least one candidate is
-    tried, however short the time. Raises DataError where the faces are too few, DeviceError where
+    tried, however short the time. Raises UsageError for a calibration without faces, DataError
+    where they are too few, ModelError where not even plain int8 can be made, and DeviceError where
     the device fails.
     """
+    if isinstance(faces, CalibrationResult):
+        raise UsageError(
+            "a search compares conversions on faces, and a calibration file holds none; give "
+            "--calibration the dataset itself"
+        )
+    timer = Timer(budget.time_limit_s, report, clock)
     calibration, held_out = split(faces)
     conversion = Conversion(
-        subject.float_tflite, subject.spec, calibration, source=subject.source, report=report
+        subject.float_tflite, subject.spec, calibration, source=subject.source, report=timer.report
     )
     answered = HeldOutFaces(held_out, conversion.spec, conversion.float_tflite)
-    run = _Search(
+    trials = Trials(
+        conversion,
+        answered,
+        budget.max_drop_points,
+        timer,
+        kept=kept,
+        identity=_identity(subject, faces),
+    )
+    return _Search(
         subject=subject,
         budget=budget,
         conversion=conversion,
         held_out=answered,
         measures=measures or Measures.of(budget.device),
-        report=report or (lambda _what, _done, _total: None),
-        clock=clock,
-        kept=kept,
-        identity=_identity(subject, faces, budget),
-    )
-    return run.run()
+        trials=trials,
+        timer=timer,
+    ).run()
 
 
-def _identity(subject: Subject, faces: LabelledFaces, budget: Budget) -> str:
+def _identity(subject: Subject, faces: LabelledFaces) -> str:
+    """Return a hash of all that decides over a candidate, which a budget does not."""
     return state.identity(
         {
             "model": hashlib.sha256(subject.float_tflite).hexdigest(),
             "spec": subject.spec.to_dict(),
-            "recipe": recipe_values(subject.recipe),
-            "faces": faces_hash(faces),
-            "max_drop_points": budget.max_drop_points,
+            "faces": [content_hash(image) for image in faces.images],
+            "labels": [faces.class_names[label] for label in faces.labels],
+            "tools": tool_versions(),
         }
     )
 
 
-@dataclass
+@dataclass(frozen=True, kw_only=True)
 class _Search:
     subject: Subject
     budget: Budget
     conversion: Conversion
     held_out: HeldOutFaces
     measures: Measures
-    report: Report
-    clock: Clock
-    kept: Path | None
-    identity: str
-    candidates: list[Candidate] = field(default_factory=list)
-    known: dict[str, Candidate] = field(default_factory=dict)
-    started: float = 0.0
-    complete: bool = True
+    trials: Trials
+    timer: Timer
 
     def run(self) -> Found:
-        self.started = self.clock()
-        if self.kept is not None:
-            self.known = {one.name: one for one in state.read(self.kept, self.identity)}
-        best = self._try("plain", ladder.plain(self.subject.recipe))
-        best = self._climb(best)
-        if not self._is_met():
-            self._back_to_float(best)
-        self._measure()
-        chosen, reason = choice(self.candidates, self.budget, len(self.held_out))
-        model = self.conversion.to(self.candidates[chosen].quantization_recipe())
+        self._reach_device()
+        plain = self.trials.require(ladder.PLAIN_NAME, ladder.plain(self.subject.recipe))
+        is_complete = self._try_more(plain)
+        candidates = self._measured()
+        chosen, reason = choice(candidates, self.budget.max_drop_points, len(self.held_out))
+        model = self.conversion.to(candidates[chosen].quantization_recipe())
         return Found(
             model=model,
             result=SearchResult(
                 max_drop_points=self.budget.max_drop_points,
                 device=self.budget.device,
                 faces=len(self.held_out),
-                candidates=tuple(self.candidates),
+                candidates=tuple(candidates),
+                failures=tuple(self.trials.failures),
                 chosen=chosen,
                 reason=reason,
-                complete=self.complete,
-                seconds=self.clock() - self.started,
+                complete=is_complete,
+                seconds=self.timer.seconds,
             ),
         )
+
+    def _reach_device(self) -> None:
+        """Measure something, so that a device that fails does so before the work and not after."""
+        self.timer.report("Reaching the device", 0, 1)
+        self.measures.ranking({"float": self.conversion.float_tflite}, None)
+
+    def _try_more(self, plain: Candidate) -> bool:
+        """Try what is worth it; return whether there was time for all of it."""
+        try:
+            with self.timer.limited():
+                best = self._climb(self._better(plain, ladder.GIVEN_NAME, self.subject.recipe))
+                if self._is_worth_floats(best):
+                    self._back_to_float(best)
+        except TimeIsUpError:
+            return False
+        return True
 
     def _climb(self, best: Candidate) -> Candidate:
         """Take from each rung what is better than before, until something is within the budget."""
         for rung in ladder.RUNGS:
-            if self._is_met():
+            if self.trials.is_met:
                 break
             base = best
             for option in rung.options:
-                if self._out_of_time():
-                    return best
                 recipe = replace(base.quantization_recipe(), **option.changes)
-                name = f"{base.name}, {option.name}" if base.name != "plain" else option.name
-                best = min(best, self._try(name, recipe), key=_distance)
+                is_plain = base.name == ladder.PLAIN_NAME
+                name = option.name if is_plain else f"{base.name}, {option.name}"
+                best = self._better(best, name, recipe)
         return best
+
+    def _better(self, best: Candidate, name: str, recipe: QuantizationRecipe) -> Candidate:
+        tried = self.trials.attempt(name, recipe)
+        return best if tried is None else min(best, tried, key=distance)
+
+    def _is_worth_floats(self, best: Candidate) -> bool:
+        """Say whether more operators in float, which take time, could show anything.
+
+        Not where a candidate is within the budget, nor where the faces are too few to show that of
+        one that answers each of them as the float model.
+        """
+        least = least_shown(len(self.held_out), self.held_out.correct)
+        can_show = least <= self.budget.max_drop_points
+        return not self.trials.is_met and (can_show or best.verdict is Verdict.BEYOND)
 
     def _back_to_float(self, best: Candidate) -> None:
         """Let more and more operators compute in float, until that is within the budget."""
-        if self._out_of_time():
-            return
         recipe = best.quantization_recipe()
-        steps = float_steps(
-            self.conversion,
-            recipe,
-            self.held_out.inputs,
-            self.measures.ranking,
-            progress=lambda done, total: self.report("Ranking operators", done, total),
-        )
+        steps = self._steps(best)
         for count in _growing(len(steps)):
-            if self._out_of_time():
-                return
             names = {step.tensor for step in steps[:count]}
             what = "1 operator" if count == 1 else f"{count} operators"
-            tried = self._try(f"{best.name}, {what} in float", with_floats(recipe, names))
-            if tried.verdict is Verdict.WITHIN:
+            self.trials.attempt(f"{best.name}, {what} in float", with_floats(recipe, names))
+            if self.trials.is_met:
                 return
 
-    def _try(self, name: str, recipe: QuantizationRecipe) -> Candidate:
-        """Convert and compare, unless that was done before."""
-        self.report(f"Trying {name}", 0, 1)
-        values = recipe_values(recipe)
-        found = self.known.get(name)
-        if found is None or found.recipe != values:
-            found = self._candidate(name, recipe)
-        self.candidates.append(found)
-        self._keep()
-        return found
-
-    def _candidate(self, name: str, recipe: QuantizationRecipe) -> Candidate:
-        began = self.clock()
-        model = self.conversion.to(recipe)
-        comparison = self.held_out.compare(model.tflite)
-        return Candidate(
-            name=name,
-            recipe=recipe_values(recipe),
-            comparison=comparison,
-            verdict=verdict(comparison, self.budget.max_drop_points),
-            size_bytes=len(model.tflite),
-            float_operators=sum(model.verification.kept_in_float.values()),
-            structure=structure(graph.read(model.tflite)),
-            sha256=hashlib.sha256(model.tflite).hexdigest(),
-            seconds=self.clock() - began,
+    def _steps(self, best: Candidate) -> tuple[FloatStep, ...]:
+        kept, device = self.trials.ranking, self.budget.device
+        if kept is not None and (kept.recipe, kept.device) == (best.recipe, device):
+            return kept.steps
+        steps = float_steps(
+            self.conversion,
+            best.quantization_recipe(),
+            self.held_out.inputs(SENSITIVITY_FACES),
+            self.measures.ranking,
+            self.timer.report,
         )
+        self.trials.keep_ranking(Ranking(recipe=best.recipe, device=device, steps=steps))
+        return steps
 
-    def _measure(self) -> None:
+    def _measured(self) -> list[Candidate]:
         """Time one candidate of each structure, in turns with the others, and give it to all."""
-        first = {one.structure: one for one in reversed(self.candidates)}
+        first = {one.structure: one for one in reversed(self.trials.candidates)}
         models = {
-            mark: self.conversion.to(one.quantization_recipe()).tflite
+            mark: self.conversion.to(quick(one.quantization_recipe())).tflite
             for mark, one in first.items()
         }
         found = self.measures.choosing(
-            models, lambda done, total: self.report("Measuring latency", done, total)
+            models, lambda done, total: self.timer.report("Measuring latency", done, total)
         )
-        self.candidates = [replace(one, latency_ms=found[one.structure]) for one in self.candidates]
-
-    def _keep(self) -> None:
-        if self.kept is not None:
-            everything = {**self.known, **{one.name: one for one in self.candidates}}
-            state.write(self.kept, self.identity, tuple(everything.values()))
-
-    def _is_met(self) -> bool:
-        return any(one.verdict is Verdict.WITHIN for one in self.candidates)
-
-    def _out_of_time(self) -> bool:
-        if self.clock() - self.started > self.budget.time_limit_s:
-            self.complete = False
-        return not self.complete
-
-
-def choice(candidates: Sequence[Candidate], budget: Budget, faces: int) -> tuple[int, str]:
-    """Return the position of the candidate to take, of those compared on `faces`, and why.
-
-    The fastest of those within the budget, else the one whose interval ends nearest to it.
-    """
-    within = [i for i, one in enumerate(candidates) if one.verdict is Verdict.WITHIN]
-    allowed = f"{budget.max_drop_points:g} points"
-    if within:
-        fastest = min(_latency(candidates[i]) for i in within)
-        equal = [i for i in within if _latency(candidates[i]) <= SAME_LATENCY * fastest]
-        chosen = min(equal, key=lambda i: (_distance(candidates[i]), i))
-        return chosen, f"the fastest whose drop is shown to be within {allowed}"
-    chosen = min(
-        range(len(candidates)),
-        key=lambda i: (candidates[i].comparison.drop_high_points, _distance(candidates[i]), i),
-    )
-    needed = faces_needed(candidates[chosen].comparison, budget.max_drop_points, faces)
-    more = "" if needed is None else f", for which about {needed:,} faces held out would be needed"
-    return (
-        chosen,
-        f"none is shown to be within {allowed} on the {faces:,} faces held out{more}; its drop's "
-        "interval ends nearest to that",
-    )
-
-
-def _distance(candidate: Candidate) -> float:
-    """Return how far answers are from the float model's, finer than counting faces."""
-    return candidate.comparison.mean_probability_change
-
-
-def _latency(candidate: Candidate) -> float:
-    return float("inf") if candidate.latency_ms is None else candidate.latency_ms
+        return [replace(one, latency_ms=found.get(one.structure)) for one in self.trials.candidates]
 
 
 def _growing(count: int) -> Iterator[int]:

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import edgefer
-from edgefer.converters.search.candidate import Candidate
+from edgefer.converters.search.candidate import Candidate, FailedCandidate
+from edgefer.converters.search.precision import Ranking
 from edgefer.files import write_text
 from edgefer.records import STRICT, InvalidRecordError, from_json, to_json
 
@@ -20,12 +21,14 @@ MOST_BYTES = 16_000_000
 @STRICT
 @dataclass(frozen=True, kw_only=True)
 class SearchState:
-    """Candidates of one search; `identity` tells it from searches of anything else."""
+    """What one search has found; `identity` tells it from searches of anything else."""
 
     schema_version: Literal[1] = 1
-    edgefer_version: str
+    edgefer_version: str = edgefer.__version__
     identity: str
-    candidates: tuple[Candidate, ...]
+    candidates: tuple[Candidate, ...] = ()
+    failures: tuple[FailedCandidate, ...] = ()
+    ranking: Ranking | None = None
 
 
 def identity(facts: Mapping[str, Any]) -> str:
@@ -34,18 +37,17 @@ def identity(facts: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def read(path: Path, wanted: str) -> tuple[Candidate, ...]:
-    """Return the candidates of a search of this identity, none where there is no such file."""
+def read(path: Path, wanted: str) -> SearchState:
+    """Return the state of a search of this identity, an empty one where there is no such file."""
     try:
         with path.open("rb") as file:
             content = file.read(MOST_BYTES + 1)
         state = from_json(SearchState, content[:MOST_BYTES])
     except (OSError, InvalidRecordError):
-        return ()
-    return state.candidates if state.identity == wanted else ()
+        return SearchState(identity=wanted)
+    return state if state.identity == wanted else SearchState(identity=wanted)
 
 
-def write(path: Path, wanted: str, candidates: tuple[Candidate, ...]) -> None:
-    """Keep the candidates of a search."""
-    state = SearchState(edgefer_version=edgefer.__version__, identity=wanted, candidates=candidates)
+def write(path: Path, state: SearchState) -> None:
+    """Keep the state of a search."""
     write_text(path, to_json(state) + "\n")

@@ -139,10 +139,8 @@ def command(
         raise UsageError("say which precision to make, such as --int8")
     if not is_evaluated and (max_drop is not None or min_accuracy is not None):
         raise UsageError("--max-drop and --min-accuracy need the evaluation")
-    budget = None
-    if max_drop is not None and int8:
-        (device,) = reachable.expand((device,))
-        budget = Budget(max_drop_points=max_drop, time_limit_s=60 * time_limit, device=device)
+    budget = None if max_drop is None else budget_of(max_drop, time_limit, device)
+    is_searched = budget is not None and int8
     job = ConversionJob(
         model=model,
         recipes=tuple(
@@ -153,10 +151,10 @@ def command(
         stated=stated,
         calibration=None
         if calibration is None
-        else read_calibration(calibration, most=MOST_SEARCH_FACES if budget else MOST_FACES),
+        else read_calibration(calibration, most=MOST_SEARCH_FACES if is_searched else MOST_FACES),
         evaluation=evaluation_faces(data, split, protocol) if is_evaluated else None,
         is_evaluated=is_evaluated,
-        budget=budget,
+        budget=budget if is_searched else None,
         force=force,
     )
     with console.stages() as progress:
@@ -173,9 +171,17 @@ def command(
             delivery.evaluation,
             max_drop_points=max_drop,
             min_accuracy=least,
-            except_drop_of=job.path_of(INT8).name if budget else None,
+            except_drop_of=job.path_of(INT8).name if is_searched else None,
         )
     require_budget(delivery)
+
+
+def budget_of(max_drop: float, time_limit: float, device: str) -> Budget:
+    """Return the budget that the options state; UsageError unless it is one device."""
+    devices = reachable.expand((device,))
+    if len(devices) != 1:
+        raise UsageError(f"--device {device} is {', '.join(devices)}: give one of them")
+    return Budget(max_drop_points=max_drop, time_limit_s=60 * time_limit, device=devices[0])
 
 
 def read_calibration(path: Path, *, most: int) -> LabelledFaces:

@@ -111,8 +111,9 @@ def require(
                 f"{model.name}: its accuracy of {100 * accuracy.value:.2f}% "
                 f"is under the {100 * min_accuracy:.2f}% required"
             )
-        is_bounded = max_drop_points is not None and model.name != except_drop_of
-        if is_bounded and comparison and comparison.drop_points > max_drop_points:
+        if max_drop_points is None or comparison is None or model.name == except_drop_of:
+            continue
+        if comparison.drop_points > max_drop_points:
             raise BudgetError(
                 f"{model.name}: loses {comparison.drop_points:.2f} points of accuracy against "
                 f"{result.models[0].name}, more than the {max_drop_points:.2f} allowed"

@@ -33,7 +33,8 @@ def write(delivery: Delivery) -> list[Path]:
         files.write_text(path.with_suffix(".json"), values + "\n")
         files.write_text(path.with_suffix(".html"), page)
         paths.append(path)
-    delivery.job.search_file.unlink(missing_ok=True)
+    if delivery.search is not None and delivery.search.complete:
+        delivery.job.search_file.unlink(missing_ok=True)
     return paths
 
 
