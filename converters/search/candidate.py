@@ -57,8 +57,9 @@ class FailedCandidate:
 class SearchResult:
     """All candidates in the order in which they were tried, and the position of the one taken.
 
-    `faces` is on how many the candidates were compared, `reason` says why this one was taken, and
-    `complete` whether the ladder was climbed as far as it was worth it within the time limit.
+    `faces` is on how many the candidates were compared, `least_drop_points` the smallest drop that
+    these can show a conversion to be within. `reason` says why this one was taken, and `complete`
+    whether the ladder was climbed as far as it was worth it within the time limit.
     `seconds` is what this run took, without what an earlier one had left.
     """
 
@@ -66,6 +67,7 @@ class SearchResult:
     max_drop_points: float
     device: str
     faces: int
+    least_drop_points: float
     candidates: tuple[Candidate, ...]
     failures: tuple[FailedCandidate, ...]
     chosen: int

@@ -45,25 +45,20 @@ def distance(candidate: Candidate) -> float:
     return candidate.comparison.mean_probability_change
 
 
-def pareto(candidates: Sequence[Candidate]) -> list[int]:
-    """Return the positions of measured candidates that no other beats in both drop and latency.
+def pareto(candidates: Sequence[Candidate], costs: Sequence[float | None]) -> list[int]:
+    """Return the positions of candidates that no other beats in both drop and cost, cheap first.
 
-    A drop counts by the upper end of its interval; of equals the one with the nearer answers
-    stands, and of those the first one.
+    A drop counts by the upper end of its interval. Of equals the one with the nearer answers
+    stands, and of those the first one; what has no cost is left out.
     """
-    measured = [
-        (
-            candidate.latency_ms,
-            candidate.comparison.drop_high_points,
-            distance(candidate),
-            position,
-        )
-        for position, candidate in enumerate(candidates)
-        if candidate.latency_ms is not None
+    known = [
+        (cost, candidate.comparison.drop_high_points, distance(candidate), position)
+        for position, (candidate, cost) in enumerate(zip(candidates, costs, strict=True))
+        if cost is not None
     ]
     front: list[int] = []
     least = float("inf")
-    for _, drop, _, position in sorted(measured):
+    for _, drop, _, position in sorted(known):
         if drop < least:
             front.append(position)
             least = drop

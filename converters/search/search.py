@@ -150,6 +150,7 @@ class _Search:
                 max_drop_points=self.budget.max_drop_points,
                 device=self.budget.device,
                 faces=len(self.held_out),
+                least_drop_points=self._least_drop_points,
                 candidates=tuple(candidates),
                 failures=tuple(self.trials.failures),
                 chosen=chosen,
@@ -158,6 +159,10 @@ class _Search:
                 seconds=self.timer.seconds,
             ),
         )
+
+    @property
+    def _least_drop_points(self) -> float:
+        return least_shown(len(self.held_out), self.held_out.correct)
 
     def _reach_device(self) -> None:
         """Measure something, so that a device that fails does so before the work and not after."""
@@ -198,8 +203,7 @@ class _Search:
         Not where a candidate is within the budget, nor where the faces are too few to show that of
         one that answers each of them as the float model.
         """
-        least = least_shown(len(self.held_out), self.held_out.correct)
-        can_show = least <= self.budget.max_drop_points
+        can_show = self._least_drop_points <= self.budget.max_drop_points
         return not self.trials.is_met and (can_show or best.verdict is Verdict.BEYOND)
 
     def _back_to_float(self, best: Candidate) -> None:

@@ -15,6 +15,7 @@ from edgefer.cli.text import examples
 from edgefer.converters.job import ConversionJob, Delivery, deliver, require_budget
 from edgefer.converters.recipes import INT8, PRESETS, IoType, Precision, QuantizationRecipe
 from edgefer.converters.search.budget import Budget
+from edgefer.converters.search.candidate import SearchResult
 from edgefer.converters.search.held_out import MOST_CALIBRATION_FACES as MOST_FACES
 from edgefer.converters.search.held_out import MOST_HELD_OUT_FACES
 from edgefer.data.faces import LabelledFaces
@@ -24,6 +25,7 @@ from edgefer.errors import UsageError
 from edgefer.evaluation.result import require
 from edgefer.models.contract import StatedContract
 from edgefer.report import delivery as report
+from edgefer.report import search as search_report
 from edgefer.report.coupling import coupling_sentence
 
 MOST_SEARCH_FACES = MOST_FACES + MOST_HELD_OUT_FACES
@@ -212,6 +214,8 @@ def show(delivery: Delivery, paths: list[Path]) -> None:
     faces = delivery.evaluation and delivery.evaluation.faces
     if faces:
         out.print(f"\nMeasured on {len(faces):,} faces, each alone; a positive drop is a loss.")
+    if delivery.search is not None:
+        show_search(delivery.search)
     if delivery.original.coupling is not None:
         out.print(coupling_sentence(delivery.original.coupling) + ".")
     out.print("\nHow to feed it")
@@ -223,3 +227,14 @@ def show(delivery: Delivery, paths: list[Path]) -> None:
     messages = console.message_console()
     for warning in report.warnings(delivery):
         messages.print(f"warning: {warning}", style="yellow")
+
+
+def show_search(found: SearchResult) -> None:
+    """Print the best candidates, which one was taken, and why."""
+    out = console.result_console()
+    out.print(f"\n{search_report.title(found)}\n")
+    rows = search_report.rows(found, search_report.MOST_ROWS)
+    out.print(console.table(search_report.COLUMNS, rows))
+    for note in search_report.notes(found, search_report.MOST_ROWS):
+        out.print(f"\n{note}")
+    out.print()

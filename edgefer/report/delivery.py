@@ -9,12 +9,16 @@ from typing import Any
 
 from edgefer import __version__, files
 from edgefer.converters.conversion import ConvertedModel
-from edgefer.converters.job import Delivery
+from edgefer.converters.job import Delivery, require_budget
 from edgefer.converters.mixed_precision import SPLITTING_KINDS
-from edgefer.converters.recipes import IoType
+from edgefer.converters.recipes import IoType, Precision
+from edgefer.converters.search.candidate import SearchResult
+from edgefer.errors import BudgetError
 from edgefer.evaluation.result import ModelResult
+from edgefer.records import to_dict as to_json_values
 from edgefer.report import evaluation as evaluation_report
 from edgefer.report import insight as insight_report
+from edgefer.report import search as search_report
 from edgefer.report.coupling import coupling_sentence
 from edgefer.report.page import Page, Section, render
 
@@ -109,6 +113,8 @@ def warnings(delivery: Delivery) -> list[str]:
         for model in delivery.models
         if (kept := precision_sentence(model)) is not None
     )
+    if delivery.search is not None:
+        found.extend(search_report.warnings(delivery.search))
     if delivery.evaluation is not None:
         found.extend(evaluation_report.warnings(delivery.evaluation))
     return found
@@ -121,15 +127,32 @@ def page_of(delivery: Delivery, model: ConvertedModel) -> Page:
         sections.extend(evaluation_report.sections(delivery.evaluation))
     if model.recipe.precision in delivery.comparisons:
         sections.append(_comparison_section(delivery, model))
+    search = _search_of(delivery, model)
+    if search is not None:
+        sections.extend(search_report.sections(search))
     sections.append(Section(title="How to feed it", rows=tuple(contract_rows(model))))
     sections.append(Section(title="How it was made", rows=tuple(_provenance(delivery, model))))
+    problem = None if search is None else budget_problem(delivery)
     return Page(
         title=f"{model.spec.name} as {model.recipe.precision}",
         verdict=verdict(delivery, model),
-        passed=True,
-        warnings=tuple(warnings(delivery)),
+        passed=problem is None,
+        warnings=(*([problem] if problem else []), *warnings(delivery)),
         tables=tuple(sections),
     )
+
+
+def budget_problem(delivery: Delivery) -> str | None:
+    """Return why the int8 model is not shown to be within its budget, None where it is."""
+    try:
+        require_budget(delivery)
+    except BudgetError as exc:
+        return str(exc)
+    return None
+
+
+def _search_of(delivery: Delivery, model: ConvertedModel) -> SearchResult | None:
+    return delivery.search if model.recipe.precision is Precision.INT8 else None
 
 
 def _comparison_section(delivery: Delivery, model: ConvertedModel) -> Section:
@@ -150,13 +173,18 @@ def _comparison_section(delivery: Delivery, model: ConvertedModel) -> Section:
 def precision_sentence(model: ConvertedModel) -> str | None:
     """Return which operators of an int8 model stay float, and why; None where none does."""
     found = model.verification
-    if not found.kept_in_float:
+    kept = found.kept_in_float
+    if not kept:
         return None
+    count = sum(kept.values())
+    if model.recipe.float_operators:
+        kinds = ", ".join(f"{many} {kind}" for kind, many in kept.items())
+        return f"{count} operators compute in float, as its recipe has it: {kinds}"
     splitting = ", ".join(
-        f"{count} {kind}" for kind, count in found.kept_in_float.items() if kind in SPLITTING_KINDS
+        f"{many} {kind}" for kind, many in kept.items() if kind in SPLITTING_KINDS
     )
     return (
-        f"{sum(found.kept_in_float.values())} operators stay float, since XNNPACK has no int8 "
+        f"{count} operators stay float, since XNNPACK has no int8 "
         f"kernels for {splitting}, which would split the graph; the {found.rounding_layers} layers "
         "between them have int8 weights and round their input to int8 in each image"
     )
@@ -208,6 +236,7 @@ def _lost(delivery: Delivery, model: ConvertedModel) -> tuple[str, str, str, str
 
 
 def _model_facts(delivery: Delivery, model: ConvertedModel) -> dict[str, Any]:
+    search = _search_of(delivery, model)
     return {
         "file": delivery.job.path_of(model.recipe).name,
         "sha256": hashlib.sha256(model.tflite).hexdigest(),
@@ -216,6 +245,7 @@ def _model_facts(delivery: Delivery, model: ConvertedModel) -> dict[str, Any]:
         "verification": dataclasses.asdict(model.verification),
         "calibration_hash": model.calibration_hash,
         "operator_comparison": _comparison(delivery, model),
+        "search": None if search is None else to_json_values(search),
     }
 
 
@@ -239,11 +269,13 @@ def _common(delivery: Delivery) -> dict[str, Any]:
 def _provenance(delivery: Delivery, model: ConvertedModel) -> list[tuple[str, str]]:
     kinds = sorted(model.verification.operators.items(), key=lambda item: -item[1])
     coupling = delivery.original.coupling
+    search = _search_of(delivery, model)
     return [
         ("source", delivery.job.source.name),
         ("training data", model.spec.training_data or "not stated"),
         ("licence", model.spec.licence or "not stated"),
         ("recipe", ", ".join(f"{key} {value}" for key, value in model.recipe.to_dict().items())),
+        *([("recipe found by", search_report.origin(search))] if search else []),
         ("operators", ", ".join(f"{count} {kind}" for kind, count in kinds)),
         ("batch coupling", "not measured" if coupling is None else coupling_sentence(coupling)),
         ("calibration faces", model.calibration_hash or "none used"),
