@@ -233,7 +233,9 @@ class _Search:
 
     def _measured(self) -> list[Candidate]:
         """Time one candidate of each structure, in turns with the others, and give it to all."""
-        first = {one.structure: one for one in reversed(self.trials.candidates)}
+        first: dict[str, Candidate] = {}
+        for one in self.trials.candidates:
+            first.setdefault(one.structure, one)
         models = {
             mark: self.conversion.to(quick(one.quantization_recipe())).tflite
             for mark, one in first.items()
