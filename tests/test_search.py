@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import small_models
-from searches import Bench, comparison
+from searches import TFLITE, Bench, comparison
 
 from edgefer import runtime
 from edgefer.converters.recipes import INT8, QuantizationRecipe, RangeMethod, WeightRange
@@ -301,10 +301,9 @@ def test_too_few_faces_are_refused() -> None:
 
 
 def test_a_calibration_without_faces_is_refused() -> None:
-    calibration = small_models.calibrated(small_models.small(), small_models.inputs(8))
-    subject = Subject(
-        float_tflite=small_models.small(), spec=small_models.SPEC, recipe=INT8, source="small"
-    )
+    tflite = TFLITE.read_bytes()
+    calibration = small_models.calibrated(tflite, small_models.inputs(8, side=16))
+    subject = Subject(float_tflite=tflite, spec=small_models.SPEC, recipe=INT8, source="small")
     with pytest.raises(UsageError, match="give --calibration the dataset itself"):
         search(subject, calibration, Budget(max_drop_points=1))
 
@@ -341,6 +340,6 @@ def test_a_search_is_repeated_byte_for_byte() -> None:
 
 
 def test_the_local_harness_times_what_it_can_run() -> None:
-    found = on_device(LOCAL, RANKING)({"a": small_models.small(), "b": small_models.small()}, None)
+    found = on_device(LOCAL, RANKING)({"a": TFLITE.read_bytes(), "b": TFLITE.read_bytes()}, None)
     assert set(found) == {"a", "b"}
     assert all(0 < latency < 1000 for latency in found.values())

@@ -1,10 +1,14 @@
 """What a budget allows, what an interval says about it, and which candidate is taken."""
 
 import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import small_models
+from ai_edge_litert import schema_py_generated as schema
 from searches import candidate, comparison
 
 from edgefer.converters.search.budget import (
@@ -19,8 +23,12 @@ from edgefer.converters.search.choosing import choice, pareto
 from edgefer.converters.search.held_out import HeldOutFaces, split
 from edgefer.converters.search.precision import ordered
 from edgefer.converters.sensitivity import OperatorSensitivity
+from edgefer.data.faces import LabelledFaces
 from edgefer.errors import BudgetError, DataError, ModelError, UsageError
-from edgefer.evaluation.metrics import compare
+from edgefer.evaluation.metrics import Comparison, compare
+from edgefer.evaluation.runner import evaluate
+from edgefer.evaluation.scoring import EvaluatedModel
+from edgefer.models.spec import ModelSpec
 
 
 @pytest.mark.parametrize("points", [-0.1, math.nan, math.inf, -math.inf])
@@ -65,13 +73,15 @@ def test_that_many_faces_show_it_in_fact() -> None:
     assert enough.drop_high_points == pytest.approx(0.5, abs=0.06)
 
 
-def _measured(faces: int, lost: int, won: int):  # type: ignore[no-untyped-def]
+def _measured(faces: int, lost: int, won: int) -> Comparison:
     truth = np.zeros(faces, np.int64)
     exact, rounded = np.zeros(faces, np.int64), np.zeros(faces, np.int64)
     exact[: faces // 7] = rounded[: faces // 7] = 1
     rounded[faces - lost :] = 1
     rounded[:won] = 0
-    return compare(truth, (exact, rounded), (np.eye(2)[exact], np.eye(2)[rounded]))
+    return compare(
+        truth, (exact, rounded), (np.eye(2, dtype="f4")[exact], np.eye(2, dtype="f4")[rounded])
+    )
 
 
 def test_a_hundred_faces_show_no_drop_under_almost_four_points() -> None:
@@ -191,25 +201,48 @@ def test_too_few_faces_are_refused_with_what_it_takes() -> None:
     )
 
 
-def test_the_float_model_loses_nothing_against_itself_on_faces_held_out() -> None:
-    tflite = small_models.small()
-    held_out = HeldOutFaces(small_models.faces(70), small_models.SPEC, tflite)
-    found = held_out.compare(tflite)
+@pytest.fixture
+def held_out(
+    quadrant_tflites: Mapping[str, Path], quadrant_spec: ModelSpec, quadrant_faces: LabelledFaces
+) -> HeldOutFaces:
+    return HeldOutFaces(quadrant_faces, quadrant_spec, quadrant_tflites["float32"].read_bytes())
+
+
+def test_the_float_model_loses_nothing_against_itself_on_faces_held_out(
+    held_out: HeldOutFaces, quadrant_tflites: Mapping[str, Path]
+) -> None:
+    found = held_out.compare(quadrant_tflites["float32"].read_bytes())
     assert (found.agreement, found.mean_probability_change, found.drop_points) == (1.0, 0.0, 0.0)
-    answers = small_models.run(tflite, small_models.inputs(70)).argmax(axis=1)
-    assert held_out.correct == np.count_nonzero(answers == 0)  # which is how all are labelled
+    rounded = held_out.compare(quadrant_tflites["int8"].read_bytes())
+    assert 0 < rounded.mean_probability_change < 0.1
 
 
-def test_a_conversion_that_answers_with_nan_is_no_candidate() -> None:
-    def spoil(model):  # type: ignore[no-untyped-def]
-        for buffer in model.buffers:
-            if buffer.data is not None and len(buffer.data) == 4 * len(small_models.SPEC.labels):
-                buffer.data = np.full(len(small_models.SPEC.labels), np.nan, "f4").view(np.uint8)
+def test_all_faces_held_out_are_answered_in_their_order(
+    held_out: HeldOutFaces,
+    quadrant_tflites: Mapping[str, Path],
+    quadrant_spec: ModelSpec,
+    quadrant_faces: LabelledFaces,
+) -> None:
+    model = EvaluatedModel(
+        name="float", spec=quadrant_spec, source=quadrant_tflites["float32"], checked=True
+    )
+    metrics = evaluate([model], quadrant_faces).models[0].metrics
+    assert held_out.correct == metrics.accuracy.correct
+    assert held_out.inputs(5).shape == (5, 16, 16, 3)
 
-    tflite = small_models.small()
-    held_out = HeldOutFaces(small_models.faces(30), small_models.SPEC, tflite)
+
+def test_a_conversion_that_answers_with_nan_is_no_candidate(
+    held_out: HeldOutFaces, quadrant_tflites: Mapping[str, Path]
+) -> None:
+    def spoil(model: Any) -> None:
+        for tensor in model.subgraphs[0].tensors:
+            data = model.buffers[tensor.buffer].data
+            if data is not None and len(data) and tensor.type == schema.TensorType.FLOAT32:
+                model.buffers[tensor.buffer].data = np.full(len(data) // 4, np.nan, "f4").view("u1")
+
+    spoilt = small_models.patched(quadrant_tflites["float32"].read_bytes(), spoil)
     with pytest.raises(ModelError, match="NaN"):
-        held_out.compare(small_models.patched(tflite, spoil))
+        held_out.compare(spoilt)
 
 
 def test_operators_go_back_to_float_by_what_they_cost_the_answers_for_each_millisecond() -> None:
