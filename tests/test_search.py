@@ -11,8 +11,10 @@ import small_models
 from searches import TFLITE, Bench, comparison
 
 from edgefer import runtime
+from edgefer.converters import graph
+from edgefer.converters.conversion import Conversion
 from edgefer.converters.recipes import INT8, QuantizationRecipe, RangeMethod, WeightRange
-from edgefer.converters.search import ladder
+from edgefer.converters.search import ladder, precision
 from edgefer.converters.search.budget import LOCAL, Budget, Verdict
 from edgefer.converters.search.latencies import RANKING, on_device
 from edgefer.converters.search.precision import FloatStep
@@ -326,6 +328,28 @@ def small_search(points: float) -> Found:
     measures = Measures(choosing=timed_by_size, ranking=timed_by_size)  # type: ignore[arg-type]
     budget = Budget(max_drop_points=points)
     return search(subject, own_faces(90), budget, measures=measures)
+
+
+def test_of_many_operators_those_that_add_most_noise_are_ranked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(precision, "MOST_OPERATORS", 2)
+    monkeypatch.setattr(precision, "MOST_MULTIPLY_ACCUMULATES", 0)
+    told: list[str] = []
+    tflite, faces = small_models.small(), small_models.faces(24)
+    steps = precision.float_steps(
+        Conversion(tflite, small_models.SPEC, faces),
+        INT8,
+        small_models.inputs(8),
+        timed_by_size,  # type: ignore[arg-type]
+        lambda what, _done, _total: told.append(what),
+    )
+    assert told == ["Ranking operators"] * 2
+    content = graph.read(tflite)
+    outputs = [content.tensors[operator.outputs[0]].name for operator in content.operators]
+    assert {step.tensor for step in steps} < set(outputs)
+    assert len(steps) == 2
+    assert all(step.change > 0 and step.cost_ms > 0 for step in steps)
 
 
 @pytest.mark.slow
