@@ -214,10 +214,10 @@ def show(delivery: Delivery, paths: list[Path]) -> None:
     faces = delivery.evaluation and delivery.evaluation.faces
     if faces:
         out.print(f"\nMeasured on {len(faces):,} faces, each alone; a positive drop is a loss.")
-    if delivery.search is not None:
-        show_search(delivery.search)
     if delivery.original.coupling is not None:
         out.print(coupling_sentence(delivery.original.coupling) + ".")
+    if delivery.search is not None:
+        show_search(delivery.search)
     out.print("\nHow to feed it")
     for name, value in report.contract_rows(delivery.models[-1]):
         out.print(f"  {name}: {value}")
@@ -237,4 +237,3 @@ def show_search(found: SearchResult) -> None:
     out.print(console.table(search_report.COLUMNS, rows))
     for note in search_report.notes(found, search_report.MOST_ROWS):
         out.print(f"\n{note}")
-    out.print()
