@@ -23,6 +23,9 @@ MARGIN = 0.15
 SIDE_BY_SIDE = 0.35
 """Of the space between two costs, what equal ones are spread over."""
 
+LEAST_ROOM = 0.04
+"""Of the whole width, which candidates of one cost get even where another cost is near."""
+
 FAR = 3.0
 """Drops beyond so many times the budget or the end of the taken one's interval are cut off."""
 
@@ -123,6 +126,8 @@ def _places(costs: Sequence[float | None]) -> dict[int, float]:
     known = sorted({cost for cost in costs if cost is not None})
     steps = [after - before for before, after in itertools.pairwise(known)]
     room = SIDE_BY_SIDE * min(steps, default=MARGIN * max(known, default=1.0))
+    if steps:
+        room = max(room, LEAST_ROOM * (known[-1] - known[0]))
     places = {}
     for cost in known:
         equal = [i for i, one in enumerate(costs) if one == cost]
