@@ -32,7 +32,12 @@ if TYPE_CHECKING:
 BACKBONES = ("ir", "landmark")
 """What the backbones' layers are called at the start."""
 
-LAYER_SCALE = 1e-5
+LAYER_SCALE = 0.1
+"""Where it starts, as for shallow transformers from random weights (Touvron et al. 2021, CaiT).
+
+The authors start at 1e-5, from backbones that are trained already: from random ones the landmarks
+are then not heard for a thousand steps.
+"""
 
 
 def build(
@@ -46,8 +51,7 @@ def build(
     """Build the graph; without dropouts it is the inference graph.
 
     With `auxiliary` each backbone has a classifier of its own (Lee et al. 2015, "Deeply-Supervised
-    Nets"), whose answers are further outputs: at the start no other gradient reaches the
-    landmarks, behind a layer scale of 1e-5.
+    Nets"), whose answers are further outputs: through attentions it learns slowly.
     """
     load_keras("building a network")
     from keras import Input, Model, layers
@@ -127,14 +131,8 @@ def _convolution(
     )(x)
 
 
-def _normalized(x: Any, name: str, *, gamma: str = "ones") -> Any:
-    normalize = batch_normalization()(momentum=0.9, epsilon=NORM_EPSILON, gamma=gamma, name=name)
-    return normalize(x)
-
-
-def _residual(x: Any, name: str) -> Any:
-    """Normalize a residual, which starts as nothing: Goyal et al. 2017, section 5.1."""
-    return _normalized(x, name, gamma="zeros")
+def _normalized(x: Any, name: str) -> Any:
+    return batch_normalization()(momentum=0.9, epsilon=NORM_EPSILON, name=name)(x)
 
 
 def _bent(x: Any, name: str) -> Any:
@@ -176,9 +174,8 @@ def _unit(x: Any, unit: Unit) -> Any:
     inner = _block(x, f"{unit.name}_expand", unit.inner, 1)
     inner = _depthwise_block(inner, f"{unit.name}_depthwise", unit.stride)
     inner = _convolution(inner, f"{unit.name}_project_conv", unit.filters, 1)
-    if unit.stride == 2:
-        return _normalized(inner, f"{unit.name}_project_bn")
-    return _residual(inner, f"{unit.name}_project_bn") + x
+    inner = _normalized(inner, f"{unit.name}_project_bn")
+    return inner if unit.stride == 2 else inner + x
 
 
 def _faces(x: Any) -> list[Any]:
@@ -196,7 +193,7 @@ def _bottleneck(x: Any, part: Bottleneck) -> Any:
     name, filters, stride = part.name, part.filters, part.stride
     inner = _normalized(x, f"{name}_bn1")
     inner = _bent(_convolution(inner, f"{name}_conv1", filters, 3), f"{name}_prelu")
-    inner = _residual(_convolution(inner, f"{name}_conv2", filters, 3, stride), f"{name}_bn2")
+    inner = _normalized(_convolution(inner, f"{name}_conv2", filters, 3, stride), f"{name}_bn2")
     if part.projected:
         shortcut = _halved(x)
         shortcut = _convolution(shortcut, f"{name}_shortcut_conv", filters, 1)
