@@ -15,7 +15,7 @@ from edgefer.models import checkpoints
 from edgefer.models.arbex import balancing, losses, training
 from edgefer.models.arbex.network import Arbex
 from edgefer.training.fit import fit
-from edgefer.training.recipes import Schedule, Stage
+from edgefer.training.recipes import Parts, Schedule, Stage
 from edgefer.training.records import TrainingProgress
 
 Float32Array = npt.NDArray[np.float32]
@@ -88,8 +88,8 @@ def test_backbones_learn_from_answers_of_their_own() -> None:
     inputs = arbex_states.inputs()[:3, ::4, ::4][:, :48, :48]
     target, weight = np.eye(3, dtype=np.float32), np.ones(3, np.float32)
     heard = []
-    for auxiliary in (False, True):
-        model = network.training_graph(replace(STAGE, auxiliary=auxiliary))
+    for parts in (Parts.WHOLE, Parts.BOTH):
+        model = network.training_graph(replace(STAGE, parts=parts))
         with tf.GradientTape() as tape:
             total, predicted = network.loss(model, inputs, target, weight, 0.0)
         assert predicted.shape == (3, 3)

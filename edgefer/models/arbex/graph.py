@@ -25,6 +25,7 @@ from edgefer.models.arbex.plan import (
 )
 from edgefer.models.batch_normalization import batch_normalization
 from edgefer.quiet import load_keras
+from edgefer.training.recipes import Parts
 
 if TYPE_CHECKING:
     import keras
@@ -46,12 +47,14 @@ def build(
     *,
     depth_dropout: float = 0.0,
     classifier_dropout: float = 0.0,
-    auxiliary: bool = False,
+    parts: Parts = Parts.WHOLE,
 ) -> keras.Model:
     """Build the graph; without dropouts it is the inference graph.
 
-    With `auxiliary` each backbone has a classifier of its own (Lee et al. 2015, "Deeply-Supervised
-    Nets"), whose answers are further outputs: through attentions it learns slowly.
+    With `parts` of both, each backbone has a classifier of its own (Lee et al. 2015,
+    "Deeply-Supervised Nets"), whose answers are further outputs; of backbones alone, the first
+    output is the mean of theirs. The attentions behind random features would learn to answer the
+    same to all faces, and take long to unlearn it.
     """
     load_keras("building a network")
     from keras import Input, Model, layers
@@ -60,6 +63,14 @@ def build(
     image = Input((side, side, 3), batch_size=batch_size, name="image")
     seen = arbex_layers().turned(network.step, name="turned")(image)
     landmarks, faces = _landmarks(seen), _faces(seen)
+    own = []
+    if parts is not Parts.WHOLE:
+        own = [
+            _own_answer(network, maps[-1], f"auxiliary_{name}")
+            for name, maps in zip(BACKBONES, (faces, landmarks), strict=True)
+        ]
+    if parts is Parts.BACKBONES:
+        return Model(image, [layers.Average(dtype="float32")(own), *own], name="arbex")
     found = [
         _attended_scale(scale, network.grid, landmark, face, depth_dropout * share)
         for scale, landmark, face, share in zip(SCALES, landmarks, faces, (0, 0.5, 1), strict=True)
@@ -69,13 +80,8 @@ def build(
     probabilities = layers.Softmax(name="probabilities", dtype="float32")(
         logits * (1 / network.temperature)
     )
-    answers = [balanced(network, embedding, probabilities)]
-    if auxiliary:
-        answers += [
-            _own_answer(network, maps[-1], f"auxiliary_{name}")
-            for name, maps in zip(BACKBONES, (faces, landmarks), strict=True)
-        ]
-    return Model(image, answers if auxiliary else answers[0], name="arbex")
+    answer = balanced(network, embedding, probabilities)
+    return Model(image, [answer, *own] if own else answer, name="arbex")
 
 
 def _own_answer(network: Arbex, x: Any, name: str) -> Any:
