@@ -143,10 +143,12 @@ def write(path: Path, result: CalibrationResult) -> None:
 
 
 def is_calibration(path: Path) -> bool:
-    """Say whether a file begins as a JSON object, packed or not, which no dataset does."""
+    """Say whether a file begins as a JSON object or is packed by gzip, as no dataset is."""
     try:
         return path.is_file() and first_bytes(path, 64).lstrip().startswith(b"{")
-    except (OSError, ValueError):
+    except ValueError:  # of damaged gzip data, of which `read` tells
+        return True
+    except OSError:
         return False
 
 

@@ -86,7 +86,7 @@ def recipes_for(
 
 def _recipe_for(precision: Precision, changes: Mapping[str, Any]) -> QuantizationRecipe:
     preset = PRESETS[precision]
-    fields = {}
+    fields: dict[str, Any] = {}
     for name, value in changes.items():
         field, is_possible = _CHANGES[name]
         if is_possible(precision):
