@@ -7,15 +7,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgefer import calibration_data, metadata, outputs, runtime
-from edgefer.converters import exported_program, float_model, pytorch
+from edgefer.converters import exported_program, float_model, graph, pytorch
 from edgefer.converters.against_float import AgainstFloat, against_float
+from edgefer.converters.calibration.result import CalibrationResult
+from edgefer.converters.calibration_source import Calibration, comparison_faces, require_apart
 from edgefer.converters.conversion import Conversion, ConvertedModel, read_float_tflite
+from edgefer.converters.operator_plan import operator_plan
+from edgefer.converters.quantization import faces_missing, require_no_faces
 from edgefer.converters.recipes import FLOAT32, INT8, Precision, QuantizationRecipe
 from edgefer.converters.search.budget import Budget, require_within
 from edgefer.converters.search.candidate import SearchResult
 from edgefer.converters.search.held_out import MOST_CALIBRATION_FACES
 from edgefer.converters.search.search import Found, Subject, search
-from edgefer.data.disjoint import require_disjoint
 from edgefer.data.faces import LabelledFaces
 from edgefer.errors import UsageError
 from edgefer.evaluation.inference import inputs_of
@@ -41,22 +44,42 @@ class ConversionJob:
     """What to convert, how, and where to; None stands for what edgefer brings.
 
     With `is_evaluated` the drop is measured on the evaluation faces, which must not be among the
-    calibration faces. With a `budget` the int8 recipe is searched for.
+    calibration faces. With a `budget` the int8 recipe is searched for. `recipe_path` and
+    `calibration_path` are where the recipe and what calibration found are kept, None for nowhere.
     """
 
     model: Path | None = None
     recipes: tuple[QuantizationRecipe, ...]
     output: Path = Path()
     stated: StatedContract = field(default_factory=StatedContract)
-    calibration: LabelledFaces | None = None
+    calibration: Calibration | None = None
     evaluation: LabelledFaces | None = None
     is_evaluated: bool = True
     budget: Budget | None = None
+    recipe_path: Path | None = None
+    calibration_path: Path | None = None
     force: bool = False
 
     def __post_init__(self) -> None:
-        if self.budget is None:
+        if self.recipe_path is not None and len(self.recipes) > 1:
+            raise UsageError("--save-recipe keeps one recipe: make one precision at a time")
+        if self.budget is not None:
+            self._require_searchable()
+        if self.calibration_path is None:
             return
+        seen = [recipe for recipe in self.recipes if recipe.needs_faces]
+        if not seen:
+            raise UsageError("--save-calibration has nothing to keep: no face is looked at")
+        prepared = {(recipe.equalization, recipe.bias_absorption) for recipe in seen}
+        if len(prepared) > 1 or (self.budget is not None and len(seen) > 1):
+            raise UsageError("--save-calibration keeps one calibration, and the precisions differ")
+
+    @property
+    def kept(self) -> tuple[Path, ...]:
+        """Where the recipe and the calibration go, as far as they are kept."""
+        return tuple(path for path in (self.recipe_path, self.calibration_path) if path)
+
+    def _require_searchable(self) -> None:
         if all(recipe.precision is not Precision.INT8 for recipe in self.recipes):
             raise UsageError("a search to an accuracy budget makes int8: ask for that precision")
         if not self.is_evaluated:
@@ -97,8 +120,9 @@ class Delivery:
     """Everything a conversion made, not yet written; `evaluation` has the float model first.
 
     `comparisons` hold each model with integer weights against the float one, operator by
-    operator; None stands where that would have taken too long. `search` is how the int8 recipe was
-    found, where there was a budget for it.
+    operator; None stands where that would have taken too long. `are_faces_apart` says whether
+    evaluation faces are known to be no calibration faces, None where nothing was evaluated.
+    `search` is how the int8 recipe was found, where there was a budget for it.
     """
 
     job: ConversionJob
@@ -106,6 +130,7 @@ class Delivery:
     models: tuple[ConvertedModel, ...]
     evaluation: EvaluationResult | None
     comparisons: Mapping[Precision, AgainstFloat | None]
+    are_faces_apart: bool | None
     search: SearchResult | None = None
 
 
@@ -113,31 +138,23 @@ def deliver(job: ConversionJob, *, progress: Progress | None = None) -> Delivery
     """Convert, verify and evaluate; nothing is written but the state of a search.
 
     Raises UsageError or OutputError before any work where the results could not be written
-    later, DataError where calibration and evaluation faces overlap.
+    later, UsageError where a recipe names an operator that there is not, DataError where
+    calibration and evaluation faces overlap or a calibration file is too little.
     """
     report = progress or (lambda _what, _done, _total: None)
-    written = [
-        job.path_of(recipe).with_suffix(suffix)
-        for recipe in job.recipes
-        for suffix in (".tflite", ".json", ".html")
-    ]
-    if job.budget is not None:
-        written.append(job.search_file)
-    outputs.require_writable(written, force=job.force)
+    _require_doable(job)
     report("Reading faces and model", 0, 1)
-    calibration = job.calibration or calibration_data.calibration_faces()
-    evaluation = None
-    if job.is_evaluated:
-        evaluation = job.evaluation or calibration_data.evaluation_faces()
-        require_disjoint(calibration, evaluation)
+    calibration, evaluation, are_faces_apart = _faces(job)
     original = open_float(job.source, job.stated)
     conversion = Conversion(
         original.tflite,
         original.spec,
-        calibration if job.budget is None else calibration.spread(MOST_CALIBRATION_FACES),
+        calibration if job.budget is None else _as_without_search(calibration),
         source=job.source,
         report=report,
     )
+    for recipe in job.recipes:
+        operator_plan(graph.read(conversion.float_tflite), recipe)
     models = []
     found = None
     for recipe in job.recipes:
@@ -153,9 +170,44 @@ def deliver(job: ConversionJob, *, progress: Progress | None = None) -> Delivery
         original=original,
         models=tuple(models),
         evaluation=result,
-        comparisons=_comparisons(models, evaluation or calibration, report),
+        comparisons=_comparisons(models, evaluation or comparison_faces(calibration), report),
+        are_faces_apart=are_faces_apart,
         search=None if found is None else found.result,
     )
+
+
+def _as_without_search(calibration: Calibration) -> Calibration:
+    """Return as many faces as a conversion without a search takes."""
+    if isinstance(calibration, LabelledFaces):
+        return calibration.spread(MOST_CALIBRATION_FACES)
+    return calibration
+
+
+def _require_doable(job: ConversionJob) -> None:
+    written = [
+        job.path_of(recipe).with_suffix(suffix)
+        for recipe in job.recipes
+        for suffix in (".tflite", ".json", ".html")
+    ]
+    if job.budget is not None:
+        written.append(job.search_file)
+    outputs.require_writable([*written, *job.kept], force=job.force)
+    if isinstance(job.calibration, CalibrationResult):
+        if job.budget is not None:
+            raise faces_missing("the search for a recipe")
+        for recipe in job.recipes:
+            require_no_faces(recipe)
+
+
+def _faces(job: ConversionJob) -> tuple[Calibration, LabelledFaces | None, bool | None]:
+    """Return the calibration, the evaluation faces, and whether these are known to be others."""
+    calibration = job.calibration
+    if calibration is None:
+        calibration = calibration_data.calibration_faces()
+    if not job.is_evaluated:
+        return calibration, None, None
+    evaluation = job.evaluation or calibration_data.evaluation_faces()
+    return calibration, evaluation, require_apart(calibration, evaluation)
 
 
 def require_budget(delivery: Delivery) -> None:
@@ -179,7 +231,7 @@ def _searched(
     budget: Budget,
     original: FloatModel,
     recipe: QuantizationRecipe,
-    faces: LabelledFaces,
+    faces: Calibration,
     report: Progress,
 ) -> Found:
     subject = Subject(

@@ -47,8 +47,8 @@ def positions(content: Graph, names: tuple[str, ...]) -> frozenset[int]:
     for name in names:
         if name not in known:
             raise UsageError(
-                f"the recipe names {name!r}, which no operator writes; give the name of an "
-                "operator's output tensor"
+                f"the recipe names {name!r}, which no operator writes; operator_comparison in "
+                "the .json beside a conversion has the names"
             )
     return frozenset(known[name] for name in names)
 

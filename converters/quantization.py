@@ -75,12 +75,8 @@ def prepare(
     Raises DataError where a method needs faces and there are none, or where the calibration is
     of another model.
     """
-    if recipe.needs_face_images and faces is None:
-        raise DataError(
-            "a calibration file",
-            "does not hold the faces that equalization, adaptive rounding and empirical bias "
-            "correction need; give --calibration a dataset",
-        )
+    if faces is None:
+        require_no_faces(recipe)
     if faces is not None and recipe.equalization:
         float_tflite = equalize(
             float_tflite, faces.inputs, pixel_range, progress=_stage(report, "Equalizing channels")
@@ -104,6 +100,20 @@ def prepare(
     else:
         raise DataError("calibration", "has no faces to calibrate on; give a folder of them")
     return Prepared(tflite=float_tflite, calibration=calibration, faces=faces)
+
+
+def require_no_faces(recipe: QuantizationRecipe) -> None:
+    """Raise DataError where a recipe needs faces themselves, and a calibration file is all."""
+    if recipe.face_methods:
+        raise faces_missing(recipe.face_methods[0])
+
+
+def faces_missing(need: str) -> DataError:
+    """Return the error for a calibration file where faces themselves are needed."""
+    return DataError(
+        "the calibration file",
+        f"holds no faces, which {need} needs; give --calibration the dataset itself",
+    )
 
 
 def to_integers(

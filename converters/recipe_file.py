@@ -1,21 +1,19 @@
 """A conversion recipe as TOML, to repeat a conversion or to state one by hand."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from edgefer import toml_file
 from edgefer.converters.recipes import PRESETS, Precision, QuantizationRecipe
 from edgefer.errors import UsageError
 from edgefer.files import write_text
+from edgefer.outputs import RECIPE_MARK
+from edgefer.toml_file import shown
 
-MOST_BYTES = 1_000_000
 _FIELDS = {field.name: field for field in dataclasses.fields(QuantizationRecipe)}
-_LONGEST_SHOWN = 60
 
 
 class _RecipeError(ValueError):
@@ -29,7 +27,7 @@ def read(path: Path) -> QuantizationRecipe:
     UsageError that names the key and what was expected of it.
     """
     try:
-        return _recipe(_parsed(path))
+        return _recipe(toml_file.read(path, kind="recipe"))
     except ValueError as exc:
         raise UsageError(f"{path}: {exc}") from exc
 
@@ -37,29 +35,13 @@ def read(path: Path) -> QuantizationRecipe:
 def write(path: Path, recipe: QuantizationRecipe) -> None:
     """Write a recipe with all its keys."""
     lines = [f"{key} = {_toml(value)}" for key, value in recipe.to_dict().items()]
-    write_text(path, "\n".join(["# A conversion by edgefer", *lines, ""]))
-
-
-def _parsed(path: Path) -> dict[str, Any]:
-    try:
-        with path.open("rb") as file:
-            content = file.read(MOST_BYTES + 1)
-    except (OSError, ValueError) as exc:
-        reason = getattr(exc, "strerror", None) or exc
-        raise _RecipeError(f"cannot be read: {reason}; check its path") from exc
-    if len(content) > MOST_BYTES:
-        raise _RecipeError(f"is larger than {MOST_BYTES:,} bytes, which no recipe is")
-    try:
-        return tomllib.loads(content.decode())
-    except (ValueError, RecursionError) as exc:
-        reason = (str(exc).splitlines() or [type(exc).__name__])[0]
-        raise _RecipeError(f"is not TOML: {reason[:200]}") from exc
+    write_text(path, "\n".join([RECIPE_MARK, *lines, ""]))
 
 
 def _recipe(values: Mapping[str, Any]) -> QuantizationRecipe:
     for key in values:
         if key not in _FIELDS:
-            raise _RecipeError(f"{key[:_LONGEST_SHOWN]!r}: no such key; there are {_keys()}")
+            raise _RecipeError(f"{shown(key)}: no such key; there are {', '.join(_FIELDS)}")
     if "precision" not in values:
         raise _RecipeError('precision: is missing, such as precision = "int8"')
     preset = PRESETS[_checked("precision", values["precision"], Precision.INT8)]
@@ -86,16 +68,7 @@ def _checked(key: str, value: Any, example: Any) -> Any:
         if value in choices:
             return type(example)(value)
         expected = " or ".join(f'"{choice}"' for choice in choices)
-    raise _RecipeError(f"{key}: expected {expected}, got {_shown(value)}")
-
-
-def _keys() -> str:
-    return ", ".join(_FIELDS)
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 1]}…"
+    raise _RecipeError(f"{key}: expected {expected}, got {shown(value)}")
 
 
 def _toml(value: Any) -> str:

@@ -143,11 +143,16 @@ class QuantizationRecipe:
     @property
     def needs_face_images(self) -> bool:
         """Whether the faces themselves have to be there, and no calibration can stand for them."""
+        return bool(self.face_methods)
+
+    @property
+    def face_methods(self) -> tuple[str, ...]:
+        """The methods asked for that look at faces themselves, in words."""
         return (
-            self.equalization
-            or self.bias_absorption
-            or self.adaptive_rounding
-            or self.empirical_bias_correction
+            ("equalization",) * self.equalization
+            + ("bias absorption",) * self.bias_absorption
+            + ("adaptive rounding",) * self.adaptive_rounding
+            + ("empirical bias correction",) * self.empirical_bias_correction
         )
 
     def to_dict(self) -> dict[str, Any]:

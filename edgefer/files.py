@@ -1,12 +1,33 @@
-"""Outputs that appear whole or not at all."""
+"""The start of an input, and outputs that appear whole or not at all."""
 
+import gzip
 import os
 import tempfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from edgefer.errors import OutputError
+
+_GZIP = b"\x1f\x8b"
+
+
+def first_bytes(path: Path, most: int) -> bytes:
+    """Return the first bytes of a file, or of what gzip packed into it.
+
+    Raises OSError where it cannot be read, ValueError where gzip's data are damaged.
+    """
+    with path.open("rb") as file:
+        packed = file.read(len(_GZIP)) == _GZIP
+        file.seek(0)
+        if not packed:
+            return file.read(most)
+        try:
+            with gzip.open(file) as unpacked:
+                return unpacked.read(most)
+        except (gzip.BadGzipFile, EOFError, zlib.error) as exc:
+            raise ValueError(f"damaged gzip data: {exc}") from exc
 
 
 @contextmanager

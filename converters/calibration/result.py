@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gzip
 import json
 import math
 from dataclasses import dataclass
@@ -14,13 +15,13 @@ import numpy.typing as npt
 
 from edgefer.converters import graph
 from edgefer.converters.calibration.density import Range
-from edgefer.converters.calibration.identity import model_hash
+from edgefer.converters.calibration.identity import ModelIdentity, identity, is_of
 from edgefer.converters.calibration.patches import corrected_layers, mean_patch
 from edgefer.converters.calibration.ranges import activation_range
 from edgefer.converters.calibration.statistics import TensorStatistics, float_tensors, gather
 from edgefer.converters.recipes import RangeMethod
 from edgefer.errors import DataError
-from edgefer.files import write_text
+from edgefer.files import first_bytes, write_bytes
 from edgefer.progress import Progress
 from edgefer.records import STRICT, InvalidRecordError, from_json, to_dict
 
@@ -50,12 +51,13 @@ class MeanPatch:
 class CalibrationResult:
     """Everything that a conversion asks of faces, for one float model.
 
-    `model_hash` is `identity.model_hash`, `faces_hash` that of the `faces` faces. `tensors` are
-    the graph's float tensors and `mean_patches` its corrected layers, both in the file's order.
+    `faces_hash` is that of the `faces` faces. `tensors` are the graph's float tensors and
+    `mean_patches` its corrected layers, both in the file's order.
     """
 
+    kind: Literal["edgefer calibration"] = "edgefer calibration"
     schema_version: Literal[1] = 1
-    model_hash: str
+    model: ModelIdentity
     faces_hash: str
     faces: int
     tensors: tuple[TensorStatistics, ...]
@@ -86,7 +88,7 @@ class CalibrationResult:
         content = graph.read(float_tflite, source=source)
         tensors, layers = float_tensors(content), corrected_layers(content)
         sizes = len(self.tensors), len(self.mean_patches)
-        if model_hash(content) != self.model_hash or sizes != (len(tensors), len(layers)):
+        if not is_of(self.model, content) or sizes != (len(tensors), len(layers)):
             raise DataError(
                 "the calibration", f"is of another float model than {source}; calibrate that one"
             )
@@ -125,7 +127,7 @@ def calibrate(
         values = tuple(_shortest(value) for value in patch.astype(np.float32).ravel())
         patches.append(MeanPatch(layer=name, shape=(height, width, channels), values=values))
     return CalibrationResult(
-        model_hash=model_hash(content),
+        model=identity(content),
         faces_hash=faces_hash,
         faces=len(faces),
         tensors=found.tensors,
@@ -134,16 +136,26 @@ def calibrate(
 
 
 def write(path: Path, result: CalibrationResult) -> None:
-    """Write a result as JSON; the same result is the same file."""
-    content = json.dumps(to_dict(result), separators=(",", ":"), allow_nan=False)
-    write_text(path, content + "\n")
+    """Write a result as JSON, packed if the name ends in .gz; the same result is the same file."""
+    text = json.dumps(to_dict(result), separators=(",", ":"), allow_nan=False) + "\n"
+    content = text.encode()
+    write_bytes(path, gzip.compress(content, mtime=0) if path.suffix == ".gz" else content)
+
+
+def is_calibration(path: Path) -> bool:
+    """Say whether a file begins as a JSON object or is packed by gzip, as no dataset is."""
+    try:
+        return path.is_file() and first_bytes(path, 64).lstrip().startswith(b"{")
+    except ValueError:  # of damaged gzip data, of which `read` tells
+        return True
+    except OSError:
+        return False
 
 
 def read(path: Path) -> CalibrationResult:
     """Read a result; DataError that says where it is not one."""
     try:
-        with path.open("rb") as file:
-            content = file.read(MOST_BYTES + 1)
+        content = first_bytes(path, MOST_BYTES + 1)
     except (OSError, ValueError) as exc:
         reason = getattr(exc, "strerror", None) or exc
         raise DataError(path, f"cannot be read: {reason}; check its path") from exc

@@ -1,6 +1,5 @@
 """`edgefer convert`: the main job, from a model to verified .tflite files and what they lost."""
 
-import dataclasses
 from pathlib import Path
 
 import click
@@ -8,19 +7,18 @@ import click
 from edgefer.benchmarks import devices as reachable
 from edgefer.cli import console
 from edgefer.cli.bench.on_device import complete_device
+from edgefer.cli.calibration_options import calibration_options, read_calibration
 from edgefer.cli.contract_options import contract_options
-from edgefer.cli.data_options import DATASETS, evaluation_faces, evaluation_options
+from edgefer.cli.data_options import evaluation_faces, evaluation_options
 from edgefer.cli.options import ModelPath, debug_option, force_option, json_option, output_option
+from edgefer.cli.recipe_options import recipe_options
 from edgefer.cli.text import examples
 from edgefer.converters.job import ConversionJob, Delivery, deliver, require_budget
-from edgefer.converters.recipes import INT8, PRESETS, IoType, Precision, QuantizationRecipe
+from edgefer.converters.recipes import INT8, Precision, QuantizationRecipe
 from edgefer.converters.search.budget import Budget
 from edgefer.converters.search.candidate import SearchResult
 from edgefer.converters.search.held_out import MOST_CALIBRATION_FACES as MOST_FACES
 from edgefer.converters.search.held_out import MOST_HELD_OUT_FACES
-from edgefer.data.faces import LabelledFaces
-from edgefer.data.reading import has_splits, read_faces
-from edgefer.data.splits import Split
 from edgefer.errors import UsageError
 from edgefer.evaluation.result import require
 from edgefer.models.contract import StatedContract
@@ -29,7 +27,6 @@ from edgefer.report import search as search_report
 from edgefer.report.coupling import coupling_sentence
 
 MOST_SEARCH_FACES = MOST_FACES + MOST_HELD_OUT_FACES
-IO_TYPE = click.Choice([kind.value for kind in IoType])
 
 
 @click.command(
@@ -42,28 +39,15 @@ IO_TYPE = click.Choice([kind.value for kind in IoType])
         "edgefer convert model.pt2 --int8 --spec model.toml",
         "edgefer convert best.safetensors --int8 --calibration my-faces/train \\",
         "    --data my-faces/test --max-drop 0.5 --device ssh://pi@raspberrypi.local",
+        "edgefer convert --int8 --equalize --adaptive-rounding --save-recipe mine.toml",
+        "edgefer convert best.safetensors --recipe mine.toml",
+        "edgefer convert --int8 --save-calibration seen.json",
+        "edgefer convert --int8 --calibration seen.json  # the same file, without the faces",
     )
 )
 @click.argument("model", required=False, type=ModelPath())
-@click.option("--int8", is_flag=True, help="Weights and activations in 8 bits.")
-@click.option("--int16x8", is_flag=True, help="Weights in 8 bits, activations in 16.")
-@click.option("--dynamic", is_flag=True, help="Weights in 8 bits, activations as floats.")
-@click.option("--float16", is_flag=True, help="Weights in half precision.")
-@click.option("--float32", is_flag=True, help="As it is, for comparison.")
-@click.option(
-    "--input-type", type=IO_TYPE, help="int8: pixel − 128; uint8: the pixel; float32: normalised."
-)
-@click.option("--output-type", type=IO_TYPE, help="int8 and uint8: probability in 256 steps.")
-@click.option(
-    "--bias-correction/--no-bias-correction",
-    default=True,
-    help="Undo the mean shift that rounding weights causes.",
-)
-@click.option(
-    "--calibration",
-    type=click.Path(path_type=Path),
-    help=f"{DATASETS}; of a dataset with splits, the train part.  [default: the bundled faces]",
-)
+@recipe_options
+@calibration_options
 @evaluation_options
 @click.option(
     "--evaluate/--no-evaluate", "is_evaluated", default=True, help="Measure what was lost."
@@ -100,15 +84,11 @@ IO_TYPE = click.Choice([kind.value for kind in IoType])
 def command(
     *,
     model: Path | None,
-    int8: bool,
-    int16x8: bool,
-    dynamic: bool,
-    float16: bool,
-    float32: bool,
-    input_type: str | None,
-    output_type: str | None,
-    bias_correction: bool,
+    recipes: tuple[QuantizationRecipe, ...],
+    stated_methods: tuple[str, ...],
+    save_recipe: Path | None,
     calibration: Path | None,
+    save_calibration: Path | None,
     data: Path | None,
     split: str | None,
     protocol: str,
@@ -129,31 +109,26 @@ def command(
     lanmsff; without it, patt-lite. Several precisions at once make several files and one table.
     Beside each NAME-PRECISION.tflite are its figures as .json and .html.
     """
-    wanted = {
-        Precision.FLOAT32: float32,
-        Precision.FLOAT16: float16,
-        Precision.DYNAMIC: dynamic,
-        Precision.INT16X8: int16x8,
-        Precision.INT8: int8,
-    }
-    chosen = [precision for precision, is_wanted in wanted.items() if is_wanted]
-    if not chosen:
-        raise UsageError("say which precision to make, such as --int8")
     if not is_evaluated and (max_drop is not None or min_accuracy is not None):
         raise UsageError("--max-drop and --min-accuracy need the evaluation")
     budget = None if max_drop is None else budget_of(max_drop, time_limit, device)
-    is_searched = budget is not None and int8
+    makes_int8 = any(recipe.precision is Precision.INT8 for recipe in recipes)
+    is_searched = budget is not None and makes_int8 and "--recipe" not in stated_methods
+    if is_searched and stated_methods:
+        raise UsageError(
+            f"--max-drop searches for the methods: leave out {stated_methods[0]}, or state all of "
+            "them in --recipe"
+        )
     job = ConversionJob(
         model=model,
-        recipes=tuple(
-            recipe_for(precision, input_type, output_type, bias_correction=bias_correction)
-            for precision in chosen
-        ),
+        recipes=recipes,
         output=output,
         stated=stated,
         calibration=None
         if calibration is None
         else read_calibration(calibration, most=MOST_SEARCH_FACES if is_searched else MOST_FACES),
+        recipe_path=save_recipe,
+        calibration_path=save_calibration,
         evaluation=evaluation_faces(data, split, protocol) if is_evaluated else None,
         is_evaluated=is_evaluated,
         budget=budget if is_searched else None,
@@ -186,27 +161,6 @@ def budget_of(max_drop: float, time_limit: float, device: str) -> Budget:
     return Budget(max_drop_points=max_drop, time_limit_s=60 * time_limit, device=devices[0])
 
 
-def read_calibration(path: Path, *, most: int) -> LabelledFaces:
-    """Read calibration faces: the train part where a dataset has parts."""
-    split = Split.TRAIN if has_splits(path) else None
-    with console.progress_bar("Reading calibration faces") as progress:
-        faces = read_faces(path, split=split, progress=progress)
-    return faces.spread(most)
-
-
-def recipe_for(
-    precision: Precision, input_type: str | None, output_type: str | None, *, bias_correction: bool
-) -> QuantizationRecipe:
-    """Return the precision's preset with what the options change."""
-    preset = PRESETS[precision]
-    return dataclasses.replace(
-        preset,
-        input_type=IoType(input_type) if input_type else preset.input_type,
-        output_type=IoType(output_type) if output_type else preset.output_type,
-        bias_correction=preset.bias_correction and bias_correction,
-    )
-
-
 def show(delivery: Delivery, paths: list[Path]) -> None:
     """Print the table, how to feed the last model, and its warnings on stderr."""
     out = console.result_console()
@@ -224,6 +178,8 @@ def show(delivery: Delivery, paths: list[Path]) -> None:
     out.print("\nWritten")
     for path in paths:
         out.print(f"  {path}  (figures: {path.stem}.json, {path.stem}.html)")
+    for path in delivery.job.kept:
+        out.print(f"  {path}")
     messages = console.message_console()
     for warning in report.warnings(delivery):
         messages.print(f"warning: {warning}", style="yellow")

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import math
-import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from edgefer import toml_file
 from edgefer.errors import ModelError
 from edgefer.models.spec import ColourOrder, ModelSpec, ResizeMethod
+from edgefer.toml_file import TomlFileError, shown
 
-MOST_BYTES = 1_000_000
 REQUIRED = ("name", "labels", "input_size", "mean", "std")
 
 _COLOURS = {3: ColourOrder.RGB, 1: ColourOrder.GRAY}
-_LONGEST_SHOWN = 60
 
 
 class _FieldError(ValueError):
-    """What is wrong with the file or one of its fields; the message goes on after its name."""
+    """What is wrong with one of its fields; the message goes on after the file's name."""
 
 
 def read(path: Path) -> ModelSpec:
@@ -29,34 +28,21 @@ def read(path: Path) -> ModelSpec:
     the field and what was expected of it.
     """
     try:
-        return _spec(_parsed(path))
+        return _spec(toml_file.read(path, kind="spec file"))
+    except TomlFileError as exc:
+        is_missing = isinstance(exc.__cause__, FileNotFoundError)
+        problem = "does not exist; check the path of --spec" if is_missing else str(exc)
+        raise ModelError(path, problem) from exc
     except _FieldError as exc:
         raise ModelError(path, str(exc)) from exc
     except ValueError as exc:  # of ModelSpec, whose messages name the field as well
         raise ModelError(path, f"describes no model: {exc}") from exc
 
 
-def _parsed(path: Path) -> dict[str, Any]:
-    try:
-        with path.open("rb") as file:
-            content = file.read(MOST_BYTES + 1)
-    except FileNotFoundError as exc:
-        raise ModelError(path, "does not exist; check the path of --spec") from exc
-    except (OSError, ValueError) as exc:
-        raise ModelError(path, f"cannot be read: {exc}") from exc
-    if len(content) > MOST_BYTES:
-        raise _FieldError(f"is larger than {MOST_BYTES:,} bytes, which no spec file is")
-    try:
-        return tomllib.loads(content.decode())
-    except (ValueError, RecursionError) as exc:
-        reason = (str(exc).splitlines() or [type(exc).__name__])[0]
-        raise _FieldError(f"is not TOML: {reason[:200]}") from exc
-
-
 def _spec(values: Mapping[str, Any]) -> ModelSpec:
     for name in values:
         if name not in _FIELDS:
-            raise _FieldError(f"{_shown(name)}: no such field; there are {', '.join(_FIELDS)}")
+            raise _FieldError(f"{shown(name)}: no such field; there are {', '.join(_FIELDS)}")
     for name in REQUIRED:
         if name not in values:
             raise _FieldError(f"{name}: is missing; expected {_EXPECTED[_FIELDS[name]]}")
@@ -75,7 +61,7 @@ def _checked(name: str, value: Any) -> Any:
         return read_field(value)
     except (TypeError, ValueError) as exc:
         expected = _EXPECTED[read_field]
-        raise _FieldError(f"{name}: expected {expected}, got {_shown(value)}") from exc
+        raise _FieldError(f"{name}: expected {expected}, got {shown(value)}") from exc
 
 
 def _each(name: str, values: tuple[float, ...], channels: int) -> tuple[float, ...]:
@@ -84,11 +70,11 @@ def _each(name: str, values: tuple[float, ...], channels: int) -> tuple[float, .
         raise _FieldError(f"{name}: expected one number, or {channels}, got {len(values)}")
     if name == "mean" and any(0 < value < 1 for value in values):
         raise _FieldError(
-            f"mean: expected values for pixels of 0…255, got {_shown(list(values))}: "
+            f"mean: expected values for pixels of 0…255, got {shown(list(values))}: "
             "multiply mean and std by 255"
         )
     if name == "std" and min(values) <= 0:
-        raise _FieldError(f"std: expected positive numbers, got {_shown(list(values))}")
+        raise _FieldError(f"std: expected positive numbers, got {shown(list(values))}")
     return values * channels if len(values) == 1 else values
 
 
@@ -130,12 +116,6 @@ def _list(value: Any) -> list[Any]:
     if not isinstance(value, list):
         raise TypeError(value)
     return value
-
-
-def _shown(value: Any) -> str:
-    """Return a value from the file such that it fits into a line and steers no terminal."""
-    text = repr(value)
-    return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 1]}…"
 
 
 _FIELDS: Mapping[str, Callable[[Any], Any]] = {

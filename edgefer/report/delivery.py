@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from edgefer import __version__, files
+from edgefer.converters import recipe_file
+from edgefer.converters.calibration import result as calibration_result
+from edgefer.converters.calibration.result import CalibrationResult
 from edgefer.converters.conversion import ConvertedModel
 from edgefer.converters.job import Delivery, require_budget
 from edgefer.converters.mixed_precision import SPLITTING_KINDS
@@ -23,6 +26,10 @@ from edgefer.report.coupling import coupling_sentence
 from edgefer.report.page import Page, Section, render
 
 SCHEMA_VERSION = 1
+NOT_KNOWN_APART = (
+    "Whether evaluation faces are calibration faces as well was not checked: a calibration file "
+    "holds no faces."
+)
 MOST_OPERATORS = 5
 
 
@@ -37,9 +44,21 @@ def write(delivery: Delivery) -> list[Path]:
         files.write_text(path.with_suffix(".json"), values + "\n")
         files.write_text(path.with_suffix(".html"), page)
         paths.append(path)
+    _keep(delivery)
     if delivery.search is not None and delivery.search.complete:
         delivery.job.search_file.unlink(missing_ok=True)
     return paths
+
+
+def _keep(delivery: Delivery) -> None:
+    """Write the recipe and the calibration, where the job says so."""
+    job = delivery.job
+    if job.recipe_path is not None:
+        recipe_file.write(job.recipe_path, delivery.models[0].recipe)
+    found = (model.prepared.calibration for model in delivery.models)
+    calibration = next((one for one in found if one is not None), None)
+    if job.calibration_path is not None and calibration is not None:
+        calibration_result.write(job.calibration_path, calibration)
 
 
 def to_dict(delivery: Delivery) -> dict[str, Any]:
@@ -108,6 +127,8 @@ def warnings(delivery: Delivery) -> list[str]:
     coupling = delivery.original.coupling
     if coupling is not None and coupling.coupled:
         found.append(coupling_sentence(coupling))
+    if delivery.are_faces_apart is False:
+        found.append(NOT_KNOWN_APART)
     found.extend(
         f"{delivery.job.path_of(model.recipe).name}: {kept}"
         for model in delivery.models
@@ -164,7 +185,12 @@ def _comparison_section(delivery: Delivery, model: ConvertedModel) -> Section:
             f"edgefer inspect {name} --reference {delivery.job.source.name}"
         )
         return Section(title="Operators against float32", rows=(("operators", reason),))
-    whose = "evaluation" if delivery.evaluation is not None else "calibration"
+    if delivery.evaluation is not None:
+        whose = "evaluation"
+    elif isinstance(delivery.job.calibration, CalibrationResult):
+        whose = "bundled"
+    else:
+        whose = "calibration"
     return insight_report.noise_section(
         found.operators, f"{found.faces} of the {whose} faces", most=MOST_OPERATORS
     )
@@ -262,6 +288,7 @@ def _common(delivery: Delivery) -> dict[str, Any]:
         "spec": delivery.original.spec.to_dict(),
         "float_size_bytes": len(delivery.original.tflite),
         "batch_coupling": None if coupling is None else dataclasses.asdict(coupling),
+        "are_faces_apart": delivery.are_faces_apart,
         "evaluation": None if result is None else result.to_dict(),
     }
 
