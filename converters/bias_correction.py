@@ -52,7 +52,8 @@ def mean_shift(layer: WeightedLayer, rounded: Float32Array, patch: Float64Array)
 
     `rounded` are the layer's weights afterwards, `patch` is what its kernel sees on average.
     """
-    return mean_output(layer, rounded - np.asarray(layer.weights.data, np.float64), patch)
+    exact = np.asarray(layer.weights.data, np.float64)
+    return mean_output(layer, np.asarray(rounded - exact, np.float64), patch)
 
 
 def mean_output(layer: WeightedLayer, weights: Float64Array, patch: Float64Array) -> Float64Array:

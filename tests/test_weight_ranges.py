@@ -34,6 +34,11 @@ def heavy_tailed(*shape: int) -> Float32Array:
 
 
 @cache
+def activations() -> dict[str, tuple[float, float]]:
+    return small_models.ranges(small_models.small(), FACES)
+
+
+@cache
 def wide() -> Mapping[str, Float32Array]:
     """Ranges of a third more than the largest weight."""
     found = ranges_by_name(small_models.small(), WeightRange.MIN_MAX)
@@ -102,7 +107,7 @@ def test_the_file_has_the_grid_and_the_integers_that_were_chosen(
     rounded = round_to_nearest(small, ranges)
     layers = weighted_layers(graph.read(small))
     for source in (small, rounded):
-        made = stored(quantize(source, FACES, recipe, (-1.0, 1.0), weight_ranges=ranges))
+        made = stored(quantize(source, activations(), recipe, (-1.0, 1.0), weight_ranges=ranges))
         for exact, grid, (integers, scales) in zip(
             layers, weighted_layers(graph.read(rounded)), made, strict=True
         ):
@@ -121,7 +126,7 @@ def test_a_range_too_small_for_the_bias_is_widened() -> None:
     tiny = ranges[first.weights.name].copy()
     tiny[3] = 1e-9
     ranges[first.weights.name] = tiny
-    made = quantize(small, FACES, INT8, (-1.0, 1.0), weight_ranges=ranges)
+    made = quantize(small, activations(), INT8, (-1.0, 1.0), weight_ranges=ranges)
     bias = weighted_layers(graph.read(made))[0].bias
     assert bias is not None
     assert bias.data is not None
