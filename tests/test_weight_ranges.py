@@ -114,7 +114,7 @@ def test_the_file_has_the_grid_and_the_integers_that_were_chosen(
             steps = ranges[exact.weights.name] / np.float32(127)
             np.testing.assert_array_equal(scales, steps)
             np.testing.assert_array_equal(integers * steps, grid.weights.data)
-            nearest = np.clip(np.rint(exact.weights.data / steps), -127, 127)
+            nearest = np.clip(np.rint(np.asarray(exact.weights.data) / steps), -127, 127)
             np.testing.assert_array_equal(integers, nearest)
 
 
