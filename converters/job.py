@@ -10,9 +10,13 @@ from edgefer import calibration_data, metadata, outputs, runtime
 from edgefer.converters import exported_program, float_model, pytorch
 from edgefer.converters.against_float import AgainstFloat, against_float
 from edgefer.converters.conversion import Conversion, ConvertedModel, read_float_tflite
-from edgefer.converters.recipes import FLOAT32, Precision, QuantizationRecipe
+from edgefer.converters.recipes import FLOAT32, INT8, Precision, QuantizationRecipe
+from edgefer.converters.search.budget import Budget, require_within
+from edgefer.converters.search.candidate import SearchResult
+from edgefer.converters.search.search import Found, Subject, search
 from edgefer.data.disjoint import require_disjoint
 from edgefer.data.faces import LabelledFaces
+from edgefer.errors import UsageError
 from edgefer.evaluation.inference import inputs_of
 from edgefer.evaluation.result import EvaluationResult
 from edgefer.evaluation.runner import evaluate
@@ -36,7 +40,7 @@ class ConversionJob:
     """What to convert, how, and where to; None stands for what edgefer brings.
 
     With `is_evaluated` the drop is measured on the evaluation faces, which must not be among the
-    calibration faces.
+    calibration faces. With a `budget` the int8 recipe is searched for.
     """
 
     model: Path | None = None
@@ -46,12 +50,18 @@ class ConversionJob:
     calibration: LabelledFaces | None = None
     evaluation: LabelledFaces | None = None
     is_evaluated: bool = True
+    budget: Budget | None = None
     force: bool = False
 
     @property
     def source(self) -> Path:
         """The model's path, the bundled one's where none was given."""
         return self.model or bundled.models()[bundled.DEFAULT]
+
+    @property
+    def search_file(self) -> Path:
+        """Where a search keeps what it has tried until its result is written."""
+        return self.path_of(INT8).with_suffix(".search.json")
 
     def path_of(self, recipe: QuantizationRecipe) -> Path:
         """Return where the .tflite goes: named after the model and the precision."""
@@ -78,7 +88,8 @@ class Delivery:
     """Everything a conversion made, not yet written; `evaluation` has the float model first.
 
     `comparisons` hold each model with integer weights against the float one, operator by
-    operator; None stands where that would have taken too long.
+    operator; None stands where that would have taken too long. `search` is how the int8 recipe was
+    found, where there was a budget for it.
     """
 
     job: ConversionJob
@@ -86,23 +97,24 @@ class Delivery:
     models: tuple[ConvertedModel, ...]
     evaluation: EvaluationResult | None
     comparisons: Mapping[Precision, AgainstFloat | None]
+    search: SearchResult | None = None
 
 
 def deliver(job: ConversionJob, *, progress: Progress | None = None) -> Delivery:
-    """Convert, verify and evaluate; nothing is written.
+    """Convert, verify and evaluate; nothing is written but the state of a search.
 
     Raises UsageError or OutputError before any work where the results could not be written
     later, DataError where calibration and evaluation faces overlap.
     """
     report = progress or (lambda _what, _done, _total: None)
-    outputs.require_writable(
-        [
-            job.path_of(recipe).with_suffix(suffix)
-            for recipe in job.recipes
-            for suffix in (".tflite", ".json", ".html")
-        ],
-        force=job.force,
-    )
+    written = [
+        job.path_of(recipe).with_suffix(suffix)
+        for recipe in job.recipes
+        for suffix in (".tflite", ".json", ".html")
+    ]
+    if job.budget is not None:
+        written.append(job.search_file)
+    outputs.require_writable(written, force=job.force)
     report("Reading faces and model", 0, 1)
     calibration = job.calibration or calibration_data.calibration_faces()
     evaluation = None
@@ -114,9 +126,14 @@ def deliver(job: ConversionJob, *, progress: Progress | None = None) -> Delivery
         original.tflite, original.spec, calibration, source=job.source, report=report
     )
     models = []
+    found = None
     for recipe in job.recipes:
-        report(f"Converting to {recipe.precision}", 0, 1)
-        models.append(conversion.to(recipe))
+        if job.budget is not None and recipe.precision is Precision.INT8:
+            found = _searched(job, original, recipe, calibration, report)
+            models.append(found.model)
+        else:
+            report(f"Converting to {recipe.precision}", 0, 1)
+            models.append(conversion.to(recipe))
     result = _evaluated(job, original, models, evaluation, report) if evaluation else None
     return Delivery(
         job=job,
@@ -124,7 +141,37 @@ def deliver(job: ConversionJob, *, progress: Progress | None = None) -> Delivery
         models=tuple(models),
         evaluation=result,
         comparisons=_comparisons(models, evaluation or calibration, report),
+        search=None if found is None else found.result,
     )
+
+
+def require_budget(delivery: Delivery) -> None:
+    """Raise BudgetError unless the evaluation shows the int8 model to be within the budget.
+
+    The drop's interval decides, not its point.
+    """
+    budget, result = delivery.job.budget, delivery.evaluation
+    if budget is None or result is None:
+        return
+    name = delivery.job.path_of(INT8).name
+    comparison = next(model.comparison for model in result.models if model.name == name)
+    if comparison is not None:
+        require_within(comparison, budget.max_drop_points, name=name, faces=len(result.faces))
+
+
+def _searched(
+    job: ConversionJob,
+    original: FloatModel,
+    recipe: QuantizationRecipe,
+    faces: LabelledFaces,
+    report: Progress,
+) -> Found:
+    if job.budget is None:
+        raise UsageError("a search needs a budget")
+    subject = Subject(
+        float_tflite=original.tflite, spec=original.spec, recipe=recipe, source=job.source
+    )
+    return search(subject, faces, job.budget, kept=job.search_file, report=report)
 
 
 def open_float(source: Path, stated: StatedContract) -> FloatModel:

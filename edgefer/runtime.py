@@ -156,6 +156,17 @@ def open_model(path: Path, *, threads: int = 1, checked: bool = False) -> Tflite
     return TfliteModel(path, interpreter)
 
 
+def open_made(tflite: bytes, *, name: str = "model.tflite") -> TfliteModel:
+    """Load a classifier that edgefer has just made; ModelError where the runtime refuses it."""
+    try:
+        with without_chatter():
+            interpreter = _interpreter_class()(model_content=tflite, num_threads=1)
+            interpreter.allocate_tensors()
+    except RUNTIME_ERRORS as exc:
+        raise ModelError(name, f"cannot be loaded: {one_line(exc)}") from exc
+    return TfliteModel(Path(name), interpreter)
+
+
 def open_with_all_tensors(tflite: bytes) -> Any:
     """Load a model that edgefer made so that every tensor can be read after it ran.
 

@@ -5,13 +5,18 @@ from pathlib import Path
 
 import click
 
+from edgefer.benchmarks import devices as reachable
 from edgefer.cli import console
+from edgefer.cli.bench.on_device import complete_device
 from edgefer.cli.contract_options import contract_options
 from edgefer.cli.data_options import DATASETS, evaluation_faces, evaluation_options
 from edgefer.cli.options import ModelPath, debug_option, force_option, json_option, output_option
 from edgefer.cli.text import examples
-from edgefer.converters.job import ConversionJob, Delivery, deliver
-from edgefer.converters.recipes import PRESETS, IoType, Precision, QuantizationRecipe
+from edgefer.converters.job import ConversionJob, Delivery, deliver, require_budget
+from edgefer.converters.recipes import INT8, PRESETS, IoType, Precision, QuantizationRecipe
+from edgefer.converters.search.budget import Budget
+from edgefer.converters.search.held_out import MOST_CALIBRATION_FACES as MOST_FACES
+from edgefer.converters.search.held_out import MOST_HELD_OUT_FACES
 from edgefer.data.faces import LabelledFaces
 from edgefer.data.reading import has_splits, read_faces
 from edgefer.data.splits import Split
@@ -21,7 +26,7 @@ from edgefer.models.contract import StatedContract
 from edgefer.report import delivery as report
 from edgefer.report.coupling import coupling_sentence
 
-MOST_CALIBRATION_FACES = 500
+MOST_SEARCH_FACES = MOST_FACES + MOST_HELD_OUT_FACES
 IO_TYPE = click.Choice([kind.value for kind in IoType])
 
 
@@ -34,7 +39,7 @@ IO_TYPE = click.Choice([kind.value for kind in IoType])
         "edgefer convert float.tflite --int8 --labels angry,happy,sad --mean 127.5 --std 127.5",
         "edgefer convert model.pt2 --int8 --spec model.toml",
         "edgefer convert best.safetensors --int8 --calibration my-faces/train \\",
-        "    --data my-faces/test --max-drop 0.5",
+        "    --data my-faces/test --max-drop 0.5 --device ssh://pi@raspberrypi.local",
     )
 )
 @click.argument("model", required=False, type=ModelPath())
@@ -61,7 +66,27 @@ IO_TYPE = click.Choice([kind.value for kind in IoType])
 @click.option(
     "--evaluate/--no-evaluate", "is_evaluated", default=True, help="Measure what was lost."
 )
-@click.option("--max-drop", type=float, metavar="POINTS", help="Exit with 3 if a model loses more.")
+@click.option(
+    "--max-drop",
+    type=float,
+    metavar="POINTS",
+    help="Search for the fastest int8 whose drop is shown to be within this; exit with 3 if there "
+    "is none, or if another precision loses more.",
+)
+@click.option(
+    "--time-limit",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="MINUTES",
+    default=Budget.time_limit_s / 60,
+    help="Of a search.",
+)
+@click.option(
+    "--device",
+    metavar="DEVICE",
+    default=Budget.device,
+    shell_complete=complete_device,
+    help="Where a search measures latency, as for edgefer bench.",
+)
 @click.option(
     "--min-accuracy", type=click.FloatRange(0, 100), metavar="PERCENT", help="… or has less."
 )
@@ -87,6 +112,8 @@ def command(
     protocol: str,
     is_evaluated: bool,
     max_drop: float | None,
+    time_limit: float,
+    device: str,
     min_accuracy: float | None,
     stated: StatedContract,
     output: Path,
@@ -112,6 +139,10 @@ def command(
         raise UsageError("say which precision to make, such as --int8")
     if not is_evaluated and (max_drop is not None or min_accuracy is not None):
         raise UsageError("--max-drop and --min-accuracy need the evaluation")
+    budget = None
+    if max_drop is not None and int8:
+        (device,) = reachable.expand((device,))
+        budget = Budget(max_drop_points=max_drop, time_limit_s=60 * time_limit, device=device)
     job = ConversionJob(
         model=model,
         recipes=tuple(
@@ -120,9 +151,12 @@ def command(
         ),
         output=output,
         stated=stated,
-        calibration=None if calibration is None else read_calibration(calibration),
+        calibration=None
+        if calibration is None
+        else read_calibration(calibration, most=MOST_SEARCH_FACES if budget else MOST_FACES),
         evaluation=evaluation_faces(data, split, protocol) if is_evaluated else None,
         is_evaluated=is_evaluated,
+        budget=budget,
         force=force,
     )
     with console.stages() as progress:
@@ -135,15 +169,21 @@ def command(
         show(delivery, paths)
     if delivery.evaluation is not None:
         least = None if min_accuracy is None else min_accuracy / 100
-        require(delivery.evaluation, max_drop_points=max_drop, min_accuracy=least)
+        require(
+            delivery.evaluation,
+            max_drop_points=max_drop,
+            min_accuracy=least,
+            except_drop_of=job.path_of(INT8).name if budget else None,
+        )
+    require_budget(delivery)
 
 
-def read_calibration(path: Path) -> LabelledFaces:
+def read_calibration(path: Path, *, most: int) -> LabelledFaces:
     """Read calibration faces: the train part where a dataset has parts."""
     split = Split.TRAIN if has_splits(path) else None
     with console.progress_bar("Reading calibration faces") as progress:
         faces = read_faces(path, split=split, progress=progress)
-    return faces.spread(MOST_CALIBRATION_FACES)
+    return faces.spread(most)
 
 
 def recipe_for(

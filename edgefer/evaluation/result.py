@@ -92,11 +92,13 @@ def require(
     *,
     max_drop_points: float | None = None,
     min_accuracy: float | None = None,
+    except_drop_of: str | None = None,
 ) -> None:
     """Raise BudgetError where a model is outside what is allowed.
 
     `max_drop_points` bounds every drop from the first model, in percentage points;
-    `min_accuracy`, 0…1, is the least accuracy of every model.
+    `min_accuracy`, 0…1, is the least accuracy of every model. The drop of the model called
+    `except_drop_of` is not bounded here.
     """
     if min_accuracy is not None and not 0 <= min_accuracy <= 1:
         raise UsageError(f"the least accuracy is a share of 0…1, not {min_accuracy}")
@@ -109,7 +111,8 @@ def require(
                 f"{model.name}: its accuracy of {100 * accuracy.value:.2f}% "
                 f"is under the {100 * min_accuracy:.2f}% required"
             )
-        if max_drop_points is not None and comparison and comparison.drop_points > max_drop_points:
+        is_bounded = max_drop_points is not None and model.name != except_drop_of
+        if is_bounded and comparison and comparison.drop_points > max_drop_points:
             raise BudgetError(
                 f"{model.name}: loses {comparison.drop_points:.2f} points of accuracy against "
                 f"{result.models[0].name}, more than the {max_drop_points:.2f} allowed"

@@ -33,6 +33,7 @@ def write(delivery: Delivery) -> list[Path]:
         files.write_text(path.with_suffix(".json"), values + "\n")
         files.write_text(path.with_suffix(".html"), page)
         paths.append(path)
+    delivery.job.search_file.unlink(missing_ok=True)
     return paths
 
 
