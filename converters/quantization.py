@@ -75,12 +75,9 @@ def prepare(
     Raises DataError where a method needs faces and there are none, or where the calibration is
     of another model.
     """
-    if recipe.needs_face_images and faces is None:
-        raise DataError(
-            "a calibration file",
-            "does not hold the faces that equalization, adaptive rounding and empirical bias "
-            "correction need; give --calibration a dataset",
-        )
+    if recipe.needs_faces and faces is None and calibration is None:
+        raise DataError("calibration", "has no faces to calibrate on; give a folder of them")
+    _require_face_images(recipe, faces)
     if faces is not None and recipe.equalization:
         float_tflite = equalize(
             float_tflite, faces.inputs, pixel_range, progress=_stage(report, "Equalizing channels")
@@ -101,8 +98,6 @@ def prepare(
             source=source,
             progress=_stage(report, "Calibrating"),
         )
-    else:
-        raise DataError("calibration", "has no faces to calibrate on; give a folder of them")
     return Prepared(tflite=float_tflite, calibration=calibration, faces=faces)
 
 
@@ -117,8 +112,9 @@ def to_integers(
     """Quantize a prepared model by a recipe; see `quantize` for the types at its two ends.
 
     Raises ModelError where that cannot be done, UsageError where the recipe names an operator
-    that there is not.
+    that there is not, DataError where a method needs faces and there are none.
     """
+    _require_face_images(recipe, prepared.faces)
     calibration, content = prepared.calibration, graph.read(prepared.tflite)
     plan = operator_plan(content, recipe)
     ranges = _ranges(prepared, recipe, content, plan)
@@ -140,6 +136,15 @@ def to_integers(
         prepared.faces.inputs,
         progress=_stage(report, "Correcting biases by what layers put out"),
     )
+
+
+def _require_face_images(recipe: QuantizationRecipe, faces: SeenFaces | None) -> None:
+    if recipe.needs_face_images and faces is None:
+        raise DataError(
+            "a calibration file",
+            "does not hold the faces that equalization, absorption of biases, adaptive rounding "
+            "and empirical bias correction need; give --calibration a dataset",
+        )
 
 
 def _ranges(
