@@ -166,7 +166,12 @@ class QuantizationRecipe:
             "float_operators": _names,
             "int16_operators": _names,
         }
-        return cls(**{key: read.get(key, _flag)(value) for key, value in values.items()})
+        return cls(
+            **{
+                key: read[key](value) if key in read else _flag(value)
+                for key, value in values.items()
+            }
+        )
 
 
 def _flag(value: Any) -> bool:

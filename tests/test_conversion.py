@@ -183,8 +183,9 @@ def test_every_method_together_makes_answers_nearer_to_the_float_models() -> Non
     conversion = Conversion(small_models.small(), small_models.SPEC, faces)
 
     def error(recipe: QuantizationRecipe) -> float:
-        float_ends = {"input_type": IoType.FLOAT32, "output_type": IoType.FLOAT32}
-        made = conversion.to(dataclasses.replace(recipe, **float_ends))
+        made = conversion.to(
+            dataclasses.replace(recipe, input_type=IoType.FLOAT32, output_type=IoType.FLOAT32)
+        )
         return float(np.abs(small_models.run(made.tflite, fresh) - expected).mean())
 
     assert error(EVERY_METHOD) < 0.8 * error(INT8)
@@ -219,14 +220,23 @@ def test_a_calibration_makes_the_same_file_as_its_faces(recipe: QuantizationReci
 
 
 @pytest.mark.parametrize(
-    "method", ["equalization", "bias_absorption", "adaptive_rounding", "empirical_bias_correction"]
+    "recipe",
+    [
+        dataclasses.replace(INT8, equalization=True),
+        dataclasses.replace(INT8, bias_absorption=True),
+        dataclasses.replace(DYNAMIC, adaptive_rounding=True),
+        dataclasses.replace(INT8, empirical_bias_correction=True),
+    ],
+    ids=["equalization", "absorption", "adaptive", "empirical"],
 )
-def test_what_needs_faces_themselves_is_refused_with_a_calibration(method: str) -> None:
+def test_what_needs_faces_themselves_is_refused_with_a_calibration(
+    recipe: QuantizationRecipe,
+) -> None:
     """Also where the same calibration served a recipe that needs none of them before."""
     conversion = Conversion(small_models.small(), small_models.SPEC, calibration())
     conversion.to(INT8)
     with pytest.raises(DataError, match=r"does not hold the faces .* give --calibration a dataset"):
-        conversion.to(dataclasses.replace(INT8, **{method: True}))
+        conversion.to(recipe)
 
 
 def test_operators_in_float_keep_their_weights_where_all_others_round_adaptively() -> None:

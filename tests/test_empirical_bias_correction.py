@@ -141,7 +141,7 @@ def test_only_biases_change() -> None:
     for old, new in zip(before.tensors, after.tensors, strict=True):
         if old.name not in names:
             assert (old.data is None) == (new.data is None)
-            np.testing.assert_array_equal(old.data, new.data)  # type: ignore[arg-type]
+            np.testing.assert_array_equal(old.data, new.data)
     assert len(corrected()) == len(plain())
 
 

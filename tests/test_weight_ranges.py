@@ -158,4 +158,4 @@ def test_tensors_that_share_their_values_are_rounded_once() -> None:
     after = {one.operator.index: one.weights for one in weighted_layers(graph.read(one_of_them))}
     assert after[4].name == before[4].name
     assert not np.array_equal(before[4].data, after[4].data)  # type: ignore[arg-type]
-    np.testing.assert_array_equal(before[6].data, after[6].data)  # type: ignore[arg-type]
+    np.testing.assert_array_equal(before[6].data, after[6].data)
