@@ -16,7 +16,7 @@ from edgefer.converters.calibration.result import CalibrationResult, calibrate
 from edgefer.converters.empirical_bias_correction import correct_empirically
 from edgefer.converters.equalization import equalize
 from edgefer.converters.operator_plan import OperatorPlan, operator_plan
-from edgefer.converters.quantize import Range, quantize
+from edgefer.converters.quantize import Range, fitting, quantize
 from edgefer.converters.recipes import Precision, QuantizationRecipe
 from edgefer.converters.weight_ranges import ranges_by_name
 from edgefer.converters.weight_rounding import round_to_nearest, with_exact_weights
@@ -121,6 +121,8 @@ def to_integers(
     if not recipe.precision.rounds_weights:
         return quantize(prepared.tflite, ranges, recipe, pixel_range, source=source)
     weights = ranges_by_name(prepared.tflite, recipe.weight_ranges, skipped=plan.floats)
+    if recipe.precision.needs_calibration:
+        weights = fitting(content, plan, ranges, recipe, pixel_range, weights).weights
     rounded = _rounded(prepared, recipe, weights, plan, report)
     if calibration is not None and recipe.bias_correction:
         rounded = correct_biases(

@@ -166,12 +166,10 @@ class QuantizationRecipe:
             "float_operators": _names,
             "int16_operators": _names,
         }
-        return cls(
-            **{
-                key: read[key](value) if key in read else _flag(value)
-                for key, value in values.items()
-            }
-        )
+        checked: dict[str, Any] = {
+            key: read[key](value) if key in read else _flag(value) for key, value in values.items()
+        }
+        return cls(**checked)
 
 
 def _flag(value: Any) -> bool:

@@ -143,7 +143,8 @@ def _bars(console: Console) -> RichProgress:
 def stages() -> Iterator[Callable[[str, int, int], None]]:
     """Show work of several stages; yields a callback of (stage, done, total).
 
-    Each stage is a bar of its own on a terminal, and a plain line elsewhere.
+    Each stage is a bar of its own on a terminal, and a plain line elsewhere; one that comes again
+    is shown again.
     """
     with ExitStack() as stack:
         shown: dict[str, Progress] = {}
@@ -151,6 +152,7 @@ def stages() -> Iterator[Callable[[str, int, int], None]]:
         def report(stage: str, done: int, total: int) -> None:
             if stage not in shown:
                 stack.close()
+                shown.clear()
                 if not message_console().is_interactive:
                     message_console().print(stage)
                 shown[stage] = stack.enter_context(progress_bar(stage))
