@@ -22,7 +22,7 @@ from edgefer.models import batch_coupling, checkpoints
 from edgefer.models.arbex import importing
 from edgefer.models.arbex.folding import MOST_DEVIATIONS
 from edgefer.models.arbex.network import Arbex, Balancing
-from edgefer.training.recipes import Schedule, Stage
+from edgefer.training.recipes import Parts, Schedule, Stage
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
@@ -333,7 +333,7 @@ def test_a_frozen_backbone_is_left_alone() -> None:
 
 def test_backbones_answers_of_their_own_are_only_trained() -> None:
     network = Arbex(input_size=48)
-    model = network.training_graph(replace(STAGE, auxiliary=True))
+    model = network.training_graph(replace(STAGE, parts=Parts.BOTH))
     only_trained = {
         key.partition("/")[0]
         for key in checkpoints.expected_shapes(model).keys()

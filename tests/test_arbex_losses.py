@@ -15,7 +15,7 @@ from edgefer.models import checkpoints
 from edgefer.models.arbex import balancing, losses, training
 from edgefer.models.arbex.network import Arbex
 from edgefer.training.fit import fit
-from edgefer.training.recipes import Schedule, Stage
+from edgefer.training.recipes import Parts, Schedule, Stage
 from edgefer.training.records import TrainingProgress
 
 Float32Array = npt.NDArray[np.float32]
@@ -83,19 +83,19 @@ def test_trust_and_the_anchors_losses_come_in_as_the_training_goes_on() -> None:
 
 
 def test_backbones_learn_from_answers_of_their_own() -> None:
-    """Behind a layer scale of 1e-5 the landmarks would hear nothing of the network's answer."""
+    """Landmarks only weigh what the attention takes from the image: little comes back to them."""
     network = Arbex(labels=LABELS, input_size=48)
     inputs = arbex_states.inputs()[:3, ::4, ::4][:, :48, :48]
     target, weight = np.eye(3, dtype=np.float32), np.ones(3, np.float32)
     heard = []
-    for auxiliary in (False, True):
-        model = network.training_graph(replace(STAGE, auxiliary=auxiliary))
+    for parts in (Parts.WHOLE, Parts.BOTH):
+        model = network.training_graph(replace(STAGE, parts=parts))
         with tf.GradientTape() as tape:
             total, predicted = network.loss(model, inputs, target, weight, 0.0)
         assert predicted.shape == (3, 3)
         stem = model.get_layer("landmark_stem_conv").kernel
         heard.append(float(tf.norm(tape.gradient(total, stem.value))))
-    assert heard[1] > 100 * heard[0]
+    assert heard[1] > 3 * heard[0]
 
 
 def test_backbones_to_start_from_are_files_or_none(tmp_path: Path) -> None:

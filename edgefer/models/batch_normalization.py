@@ -39,18 +39,15 @@ def follow(layer: Any, mean: Any, variance: Any, momentum: float) -> None:
         average.assign(average * kept + seen * (1 - kept))
 
 
-def add_variables(layer: Any, channels: int, *, gamma: str = "ones") -> None:
-    """Give a layer what a batch normalization learns and keeps, always in float32.
-
-    `gamma` is the initializer of its factors.
-    """
+def add_variables(layer: Any, channels: int) -> None:
+    """Give a layer what a batch normalization learns and keeps, always in float32."""
 
     def add(name: str, value: str, *, trainable: bool) -> Any:
         return layer.add_weight(
             shape=(channels,), initializer=value, name=name, trainable=trainable, autocast=False
         )
 
-    layer.gamma = add("gamma", gamma, trainable=True)
+    layer.gamma = add("gamma", "ones", trainable=True)
     layer.beta = add("beta", "zeros", trainable=True)
     layer.moving_mean = add("moving_mean", "zeros", trainable=False)
     layer.moving_variance = add("moving_variance", "ones", trainable=False)
@@ -64,16 +61,13 @@ def batch_normalization() -> Any:
     class BatchNormalization(layers.Layer):  # type: ignore[misc, unused-ignore]
         """Batch normalization of a map, or of features (batch, channels)."""
 
-        def __init__(
-            self, *, momentum: float, epsilon: float, gamma: str = "ones", **options: Any
-        ) -> None:
+        def __init__(self, *, momentum: float, epsilon: float, **options: Any) -> None:
             super().__init__(**options)
-            self.gamma_initializer = gamma
             self.momentum = momentum
             self.epsilon = epsilon
 
         def build(self, input_shape: tuple[int, ...]) -> None:
-            add_variables(self, input_shape[-1], gamma=self.gamma_initializer)
+            add_variables(self, input_shape[-1])
 
         def call(self, x: Any, *, training: bool = False) -> Any:
             if not training:

@@ -134,6 +134,8 @@ class _Run:
         if initial and not any(key in current for key in initial):
             raise ModelError("initial weights", "hold no layer of this network")
         checkpoints.set_weights(self.model, {**current, **initial}, source="initial weights")
+        whole = checkpoints.named_weights(self.inference)
+        checkpoints.set_weights(self.inference, {**whole, **initial}, source="initial weights")
         self._reset_average()
 
     def restore(self) -> None:
@@ -322,8 +324,11 @@ class _Run:
         return patience is not None and waited >= patience
 
     def _averaged(self) -> keras.Model:
-        """Return the inference graph with the averaged weights."""
-        weights = checkpoints.named_weights(self.model)
+        """Return the inference graph with the averaged weights.
+
+        What a stage does not train stays as it is.
+        """
+        weights = checkpoints.named_weights(self.inference) | checkpoints.named_weights(self.model)
         places = {
             id(weight): f"{layer.name}/{weight.name}"
             for layer in self.model.layers

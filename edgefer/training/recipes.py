@@ -24,6 +24,15 @@ class Watched(StrEnum):
     VALIDATION_LOSS = "validation-loss"
 
 
+class Parts(StrEnum):
+    """What of a network a stage trains by its answers."""
+
+    WHOLE = "whole"
+    BACKBONES = "backbones"
+    """Backbones alone, by classifiers of their own, which are left out afterwards."""
+    BOTH = "both"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
     """Random changes to a training face; ranges are symmetric around no change."""
@@ -67,8 +76,7 @@ class Stage:
     spatial_dropout: float = 0.0
     dropout: float = 0.0
     classifier_dropout: float = 0.0
-    auxiliary: bool = False
-    """Whether parts of a network have classifiers of their own, which only train it."""
+    parts: Parts = Parts.WHOLE
     plateau_patience: int = 3
     plateau_watches: Watched = Watched.VALIDATION_ACCURACY
     plateau_minimum_rise: float = 0.003

@@ -25,6 +25,7 @@ from edgefer.models.arbex.plan import (
 )
 from edgefer.models.batch_normalization import batch_normalization
 from edgefer.quiet import load_keras
+from edgefer.training.recipes import Parts
 
 if TYPE_CHECKING:
     import keras
@@ -32,7 +33,12 @@ if TYPE_CHECKING:
 BACKBONES = ("ir", "landmark")
 """What the backbones' layers are called at the start."""
 
-LAYER_SCALE = 1e-5
+LAYER_SCALE = 0.1
+"""Where it starts, as for shallow transformers from random weights (Touvron et al. 2021, CaiT).
+
+The authors start at 1e-5, from backbones that are trained already: from random ones the landmarks
+are then not heard for a thousand steps.
+"""
 
 
 def build(
@@ -41,13 +47,14 @@ def build(
     *,
     depth_dropout: float = 0.0,
     classifier_dropout: float = 0.0,
-    auxiliary: bool = False,
+    parts: Parts = Parts.WHOLE,
 ) -> keras.Model:
     """Build the graph; without dropouts it is the inference graph.
 
-    With `auxiliary` each backbone has a classifier of its own (Lee et al. 2015, "Deeply-Supervised
-    Nets"), whose answers are further outputs: at the start no other gradient reaches the
-    landmarks, behind a layer scale of 1e-5.
+    With `parts` of both, each backbone has a classifier of its own (Lee et al. 2015,
+    "Deeply-Supervised Nets"), whose answers are further outputs; of backbones alone, the first
+    output is the mean of theirs. The attentions behind random features would learn to answer the
+    same to all faces, and take long to unlearn it.
     """
     load_keras("building a network")
     from keras import Input, Model, layers
@@ -56,6 +63,14 @@ def build(
     image = Input((side, side, 3), batch_size=batch_size, name="image")
     seen = arbex_layers().turned(network.step, name="turned")(image)
     landmarks, faces = _landmarks(seen), _faces(seen)
+    own = []
+    if parts is not Parts.WHOLE:
+        own = [
+            _own_answer(network, maps[-1], f"auxiliary_{name}")
+            for name, maps in zip(BACKBONES, (faces, landmarks), strict=True)
+        ]
+    if parts is Parts.BACKBONES:
+        return Model(image, [layers.Average(dtype="float32")(own), *own], name="arbex")
     found = [
         _attended_scale(scale, network.grid, landmark, face, depth_dropout * share)
         for scale, landmark, face, share in zip(SCALES, landmarks, faces, (0, 0.5, 1), strict=True)
@@ -65,13 +80,8 @@ def build(
     probabilities = layers.Softmax(name="probabilities", dtype="float32")(
         logits * (1 / network.temperature)
     )
-    answers = [balanced(network, embedding, probabilities)]
-    if auxiliary:
-        answers += [
-            _own_answer(network, maps[-1], f"auxiliary_{name}")
-            for name, maps in zip(BACKBONES, (faces, landmarks), strict=True)
-        ]
-    return Model(image, answers if auxiliary else answers[0], name="arbex")
+    answer = balanced(network, embedding, probabilities)
+    return Model(image, [answer, *own] if own else answer, name="arbex")
 
 
 def _own_answer(network: Arbex, x: Any, name: str) -> Any:
@@ -127,14 +137,8 @@ def _convolution(
     )(x)
 
 
-def _normalized(x: Any, name: str, *, gamma: str = "ones") -> Any:
-    normalize = batch_normalization()(momentum=0.9, epsilon=NORM_EPSILON, gamma=gamma, name=name)
-    return normalize(x)
-
-
-def _residual(x: Any, name: str) -> Any:
-    """Normalize a residual, which starts as nothing: Goyal et al. 2017, section 5.1."""
-    return _normalized(x, name, gamma="zeros")
+def _normalized(x: Any, name: str) -> Any:
+    return batch_normalization()(momentum=0.9, epsilon=NORM_EPSILON, name=name)(x)
 
 
 def _bent(x: Any, name: str) -> Any:
@@ -176,9 +180,8 @@ def _unit(x: Any, unit: Unit) -> Any:
     inner = _block(x, f"{unit.name}_expand", unit.inner, 1)
     inner = _depthwise_block(inner, f"{unit.name}_depthwise", unit.stride)
     inner = _convolution(inner, f"{unit.name}_project_conv", unit.filters, 1)
-    if unit.stride == 2:
-        return _normalized(inner, f"{unit.name}_project_bn")
-    return _residual(inner, f"{unit.name}_project_bn") + x
+    inner = _normalized(inner, f"{unit.name}_project_bn")
+    return inner if unit.stride == 2 else inner + x
 
 
 def _faces(x: Any) -> list[Any]:
@@ -196,7 +199,7 @@ def _bottleneck(x: Any, part: Bottleneck) -> Any:
     name, filters, stride = part.name, part.filters, part.stride
     inner = _normalized(x, f"{name}_bn1")
     inner = _bent(_convolution(inner, f"{name}_conv1", filters, 3), f"{name}_prelu")
-    inner = _residual(_convolution(inner, f"{name}_conv2", filters, 3, stride), f"{name}_bn2")
+    inner = _normalized(_convolution(inner, f"{name}_conv2", filters, 3, stride), f"{name}_bn2")
     if part.projected:
         shortcut = _halved(x)
         shortcut = _convolution(shortcut, f"{name}_shortcut_conv", filters, 1)

@@ -32,13 +32,17 @@ def loss(
 
     `target` are distributions, `weight` counts each image, `trained` is the part of the training
     that is done. It is how much the corrections are trusted, and the anchors' two losses. Outputs
-    of the model behind its first are answers of its backbones alone.
+    of the model behind its first are answers of its backbones alone; without the network's own,
+    their losses are all there is.
     """
     import keras
     from keras import ops
 
-    if "balancing" not in {layer.name for layer in model.layers}:
+    names = {layer.name for layer in model.layers}
+    if "balancing" not in names:
         predicted, *others = keras.Model(model.input, model.outputs)(inputs, training=True)
+        if "classifier" not in names:
+            return sum(likelihood(other, target, weight) for other in others), predicted
         return _answered(predicted, others, target, weight), predicted
     anchors = model.get_layer("anchors")
     model.get_layer("balancing").trust.assign(trained)

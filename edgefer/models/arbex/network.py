@@ -171,7 +171,7 @@ class Arbex(Configured):
             None,
             depth_dropout=stage.dropout,
             classifier_dropout=stage.classifier_dropout,
-            auxiliary=stage.auxiliary,
+            parts=stage.parts,
         )
         for layer in model.layers:
             if layer.name.startswith(graph.BACKBONES):

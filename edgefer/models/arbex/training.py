@@ -9,7 +9,7 @@ from edgefer.models.arbex import importing
 from edgefer.models.arbex.network import Arbex
 from edgefer.models.formats import state_dicts
 from edgefer.models.network import Kind, Start, Weights
-from edgefer.training.recipes import FACE_CHANGES, Augmentation, Recipe, Schedule, Stage
+from edgefer.training.recipes import FACE_CHANGES, Augmentation, Parts, Recipe, Schedule, Stage
 
 AUTHORS = Recipe(
     # The authors' training script. It gives no learning rates that train (all are 1 unless set),
@@ -37,14 +37,22 @@ SOFT = Recipe(
     name="soft",
     stages=(
         Stage(
+            name="backbones",
+            epochs=5,
+            learning_rate=5e-4,
+            schedule=Schedule.COSINE,
+            warmup_epochs=0.1,
+            parts=Parts.BACKBONES,
+        ),
+        Stage(
             name="all",
             epochs=10,
-            learning_rate=5e-4,
+            learning_rate=3e-4,
             schedule=Schedule.COSINE,
             warmup_epochs=0.1,
             dropout=0.1,
             classifier_dropout=0.2,
-            auxiliary=True,
+            parts=Parts.BOTH,
         ),
     ),
     augmentations=(FACE_CHANGES,),
