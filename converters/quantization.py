@@ -78,14 +78,8 @@ def prepare(
     if recipe.needs_faces and faces is None and calibration is None:
         raise DataError("calibration", "has no faces to calibrate on; give a folder of them")
     _require_face_images(recipe, faces)
-    if faces is not None and recipe.equalization:
-        float_tflite = equalize(
-            float_tflite, faces.inputs, pixel_range, progress=_stage(report, "Equalizing channels")
-        )
-    if faces is not None and recipe.bias_absorption:
-        float_tflite = absorb_high_biases(
-            float_tflite, faces.inputs, pixel_range, progress=_stage(report, "Absorbing biases")
-        )
+    if faces is not None:
+        float_tflite = with_channels_alike(float_tflite, recipe, pixel_range, faces, report=report)
     if not recipe.needs_faces:
         return Prepared(tflite=float_tflite, calibration=None, faces=faces)
     if calibration is not None:
@@ -99,6 +93,26 @@ def prepare(
             progress=_stage(report, "Calibrating"),
         )
     return Prepared(tflite=float_tflite, calibration=calibration, faces=faces)
+
+
+def with_channels_alike(
+    float_tflite: bytes,
+    recipe: QuantizationRecipe,
+    pixel_range: Range,
+    faces: SeenFaces,
+    *,
+    report: Report | None = None,
+) -> bytes:
+    """Return the model after the equalization and absorption that a recipe asks for."""
+    if recipe.equalization:
+        float_tflite = equalize(
+            float_tflite, faces.inputs, pixel_range, progress=_stage(report, "Equalizing channels")
+        )
+    if recipe.bias_absorption:
+        float_tflite = absorb_high_biases(
+            float_tflite, faces.inputs, pixel_range, progress=_stage(report, "Absorbing biases")
+        )
+    return float_tflite
 
 
 def to_integers(
