@@ -46,22 +46,6 @@ def mean_activations(
     return {index: total / len(faces) for index, total in sums.items()}
 
 
-def activation_ranges(
-    tflite: bytes,
-    faces: Float32Array,
-    tensors: Sequence[int],
-    progress: Progress | None = None,
-) -> dict[int, tuple[float, float]]:
-    """Return the smallest and largest value of each of `tensors` over all faces."""
-    lows = dict.fromkeys(tensors, np.inf)
-    highs = dict.fromkeys(tensors, -np.inf)
-    for values in activations(tflite, faces, tensors, progress):
-        for index, value in values.items():
-            lows[index] = min(lows[index], float(value.min()))
-            highs[index] = max(highs[index], float(value.max()))
-    return {index: (lows[index], highs[index]) for index in tensors}
-
-
 def channel_statistics(
     tflite: bytes,
     faces: Float32Array,

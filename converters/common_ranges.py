@@ -11,7 +11,7 @@ from edgefer.converters.graph import Graph, Operator
 
 Range = tuple[float, float]
 
-_KEEPING_KINDS = frozenset(
+KEEPING_KINDS = frozenset(
     {
         "AVERAGE_POOL_2D", "BROADCAST_TO", "GATHER", "GATHER_ND", "MAX_POOL_2D", "MIRROR_PAD",
         "PAD", "REDUCE_MIN", "RESHAPE", "RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR", "SLICE",
@@ -48,7 +48,7 @@ def with_common_ranges(
 def _joined(content: Graph, operator: Operator, groups: Mapping[int, set[int]]) -> set[int]:
     """Return the tensors that need one range because of an operator; none if it asks for none."""
     is_wanted = operator.kind == "CONCATENATION" or (
-        operator.kind in _KEEPING_KINDS and not groups.keys().isdisjoint(operator.outputs)
+        operator.kind in KEEPING_KINDS and not groups.keys().isdisjoint(operator.outputs)
     )
     used = {tensor.index for tensor in content.operands(operator) if tensor.dtype == "float32"}
     return used - {*content.inputs} if is_wanted else set()

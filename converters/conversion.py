@@ -125,9 +125,7 @@ class Conversion:
         content = self.integers(recipe)
         pixels = input_quantization(self.pixel_range, recipe.input_type)
         content = with_io_types(content, recipe.input_type, recipe.output_type, pixels)
-        found = prepared.calibration
-        faces_seen = None if found is None else found.faces_hash
-        content = metadata.write(content, self.spec, _info(recipe, faces_seen))
+        content = metadata.write(content, self.spec, _info(recipe, prepared.calibration))
         samples = _samples(self.spec) if prepared.faces is None else prepared.faces.inputs
         return ConvertedModel(
             tflite=content,
@@ -141,7 +139,9 @@ class Conversion:
                 source=self.source,
             ),
             prepared=prepared,
-            notes=doubts(self._given) if isinstance(self._given, LabelledFaces) and found else (),
+            notes=doubts(self._given)
+            if isinstance(self._given, LabelledFaces) and recipe.needs_faces
+            else (),
         )
 
     def integers(self, recipe: QuantizationRecipe) -> bytes:
@@ -210,10 +210,10 @@ def _samples(spec: ModelSpec) -> Float32Array:
     return normalise(pixels, spec)
 
 
-def _info(recipe: QuantizationRecipe, calibration_hash: str | None) -> dict[str, Any]:
+def _info(recipe: QuantizationRecipe, calibration: CalibrationResult | None) -> dict[str, Any]:
     return {
         "recipe": recipe.to_dict(),
-        "calibration_hash": calibration_hash,
+        "calibration_hash": None if calibration is None else calibration.faces_hash,
         "versions": {"edgefer": edgefer.__version__, **tool_versions()},
     }
 

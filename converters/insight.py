@@ -1,6 +1,6 @@
 """Where quantization hurts a model: it and the float model it was made from, on real faces."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from edgefer.converters.graph import Graph
 from edgefer.converters.job import open_float
 from edgefer.converters.quantize import require_packages
 from edgefer.converters.recipes import INT8, Precision, QuantizationRecipe
+from edgefer.converters.rounded_reference import Making, making, rounded_reference
 from edgefer.converters.sensitivity import Sensitivity, measurable, sensitivities
 from edgefer.converters.shared_normalisation import (
     NORMALISED,
@@ -57,7 +58,8 @@ class Question:
 class Insight:
     """What was found; `recipe` is what the sensitivity was measured by.
 
-    `own_recipe` says whether it is the model's, by its metadata, and not edgefer's preset.
+    `own_recipe` says whether it is the model's, by its metadata, and not edgefer's preset. `notes`
+    say what could not be compared.
     """
 
     model: Path
@@ -68,6 +70,7 @@ class Insight:
     sensitivity: Sensitivity | None = None
     recipe: QuantizationRecipe | None = None
     own_recipe: bool = False
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,31 +90,36 @@ def look(question: Question, *, progress: Progress | None = None) -> Insight:
     report = progress or (lambda _what, _done, _total: None)
     report("Reading models", 0, 1)
     quantized, content = _read_quantized(question.model)
-    recipe, own_recipe = INT8, False
+    made = making(question.model)
     if question.with_sensitivity:
         require_packages()
-        recipe, own_recipe = _recipe_of(question.model)
+        _require_int8(question.model, made)
     original = _original(question, content)
+    reference = rounded_reference(original.tflite, original.spec, made, report=report)
     inputs = inputs_of(
         question.faces.spread(question.most_faces or COMPARED_FACES).images, original.spec
     )
-    compared = compare(
-        original.tflite,
+    every = compare(
+        reference.tflite,
         quantized,
         inputs,
         source=question.reference,
         progress=lambda done, total: report("Comparing", done, total),
     )
+    compared = [one for one in every if one.tensor not in reference.unlike]
     found = Insight(
         model=question.model,
         reference=question.reference,
         faces=len(inputs),
         faces_source=question.faces.source,
         operators=tuple(compared),
+        notes=reference.notes,
     )
     if not question.with_sensitivity:
         return found
+    recipe = made.recipe or INT8
     ranking = _sensitivity(question, original, recipe, compared, report)
+    own_recipe = made.recipe is not None
     return replace(found, sensitivity=ranking, recipe=recipe, own_recipe=own_recipe)
 
 
@@ -124,16 +132,9 @@ def _read_quantized(path: Path) -> tuple[bytes, Graph]:
     return tflite, content
 
 
-def _recipe_of(model: Path) -> tuple[QuantizationRecipe, bool]:
-    """Return what the model says that it was made by, or edgefer's preset; and which it is."""
-    stored = metadata.read(model).info.get("recipe")
-    try:
-        recipe = QuantizationRecipe.from_dict(stored) if isinstance(stored, Mapping) else None
-    except (TypeError, ValueError):
-        recipe = None  # made by another version, whose methods are not known here
-    if recipe is not None and recipe.precision is not Precision.INT8:
-        raise UsageError(f"{model} is {recipe.precision}; --sensitivity is of int8 models")
-    return recipe or INT8, recipe is not None
+def _require_int8(model: Path, made: Making) -> None:
+    if made.recipe is not None and made.recipe.precision is not Precision.INT8:
+        raise UsageError(f"{model} is {made.recipe.precision}; --sensitivity is of int8 models")
 
 
 def _original(question: Question, content: Graph) -> _Original:

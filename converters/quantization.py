@@ -16,7 +16,7 @@ from edgefer.converters.calibration.result import CalibrationResult, calibrate
 from edgefer.converters.empirical_bias_correction import correct_empirically
 from edgefer.converters.equalization import equalize
 from edgefer.converters.operator_plan import OperatorPlan, operator_plan
-from edgefer.converters.quantize import Range, quantize
+from edgefer.converters.quantize import Range, fitting, quantize
 from edgefer.converters.recipes import Precision, QuantizationRecipe
 from edgefer.converters.weight_ranges import ranges_by_name
 from edgefer.converters.weight_rounding import round_to_nearest, with_exact_weights
@@ -75,16 +75,12 @@ def prepare(
     Raises DataError where a method needs faces and there are none, or where the calibration is
     of another model.
     """
+    if recipe.needs_faces and faces is None and calibration is None:
+        raise DataError("calibration", "has no faces to calibrate on; give a folder of them")
     if faces is None:
         require_no_faces(recipe)
-    if faces is not None and recipe.equalization:
-        float_tflite = equalize(
-            float_tflite, faces.inputs, pixel_range, progress=_stage(report, "Equalizing channels")
-        )
-    if faces is not None and recipe.bias_absorption:
-        float_tflite = absorb_high_biases(
-            float_tflite, faces.inputs, pixel_range, progress=_stage(report, "Absorbing biases")
-        )
+    else:
+        float_tflite = with_channels_alike(float_tflite, recipe, pixel_range, faces, report=report)
     if not recipe.needs_faces:
         return Prepared(tflite=float_tflite, calibration=None, faces=faces)
     if calibration is not None:
@@ -97,8 +93,6 @@ def prepare(
             source=source,
             progress=_stage(report, "Calibrating"),
         )
-    else:
-        raise DataError("calibration", "has no faces to calibrate on; give a folder of them")
     return Prepared(tflite=float_tflite, calibration=calibration, faces=faces)
 
 
@@ -116,6 +110,26 @@ def faces_missing(need: str) -> DataError:
     )
 
 
+def with_channels_alike(
+    float_tflite: bytes,
+    recipe: QuantizationRecipe,
+    pixel_range: Range,
+    faces: SeenFaces,
+    *,
+    report: Report | None = None,
+) -> bytes:
+    """Return the model after the equalization and absorption that a recipe asks for."""
+    if recipe.equalization:
+        float_tflite = equalize(
+            float_tflite, faces.inputs, pixel_range, progress=_stage(report, "Equalizing channels")
+        )
+    if recipe.bias_absorption:
+        float_tflite = absorb_high_biases(
+            float_tflite, faces.inputs, pixel_range, progress=_stage(report, "Absorbing biases")
+        )
+    return float_tflite
+
+
 def to_integers(
     prepared: Prepared,
     recipe: QuantizationRecipe,
@@ -127,14 +141,18 @@ def to_integers(
     """Quantize a prepared model by a recipe; see `quantize` for the types at its two ends.
 
     Raises ModelError where that cannot be done, UsageError where the recipe names an operator
-    that there is not.
+    that there is not, DataError where a method needs faces and there are none.
     """
+    if prepared.faces is None:
+        require_no_faces(recipe)
     calibration, content = prepared.calibration, graph.read(prepared.tflite)
     plan = operator_plan(content, recipe)
     ranges = _ranges(prepared, recipe, content, plan)
     if not recipe.precision.rounds_weights:
         return quantize(prepared.tflite, ranges, recipe, pixel_range, source=source)
     weights = ranges_by_name(prepared.tflite, recipe.weight_ranges, skipped=plan.floats)
+    if recipe.precision.needs_calibration:
+        weights = fitting(content, plan, ranges, recipe, pixel_range, weights).weights
     rounded = _rounded(prepared, recipe, weights, plan, report)
     if calibration is not None and recipe.bias_correction:
         rounded = correct_biases(

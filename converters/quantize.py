@@ -11,22 +11,16 @@ import numpy as np
 import numpy.typing as npt
 
 from edgefer.converters import graph
-from edgefer.converters.calibration.statistics import float_tensors
-from edgefer.converters.common_ranges import with_common_ranges
+from edgefer.converters.fitting_ranges import FittingRanges, fitting_ranges
 from edgefer.converters.litert_recipe import litert_recipe
 from edgefer.converters.operator_plan import OperatorPlan, operator_plan
 from edgefer.converters.recipes import IoType, Precision, QuantizationRecipe
-from edgefer.converters.weights import SMALLEST_RANGE, weighted_layers
 from edgefer.errors import MissingExtraError, ModelError, UsageError
 from edgefer.quiet import quiet
 
 Float32Array = npt.NDArray[np.float32]
 Range = tuple[float, float]
 """The smallest and the largest value of a tensor."""
-
-_LARGEST_BIAS = 2**30
-"""Half of what int32 holds, as TensorFlow's own quantizer leaves (AdjustWeightsForBiasScale in
-tensorflow/lite/tools/optimize/quantization_utils.cc)."""
 
 
 def require_packages() -> None:
@@ -95,14 +89,7 @@ def quantize(
     try:
         quantizer = Quantizer(float_tflite)
         quantizer.load_quantization_recipe(litert_recipe(recipe, content, plan))
-        weights = weight_ranges or {}
-        stated = {name: {"min": -wide, "max": wide} for name, wide in weights.items()}
-        if recipe.precision.needs_calibration:
-            pixels = input_quantization(input_range, recipe.input_type)
-            stated.update(_stated(content, plan, ranges))
-            stated.update(_input_range(content, pixels))
-            stated.update(_score_range(content, stated) if plan.floats else {})
-            stated.update(_widened_weights(content, stated, recipe.precision))
+        stated = _stated(content, plan, ranges, recipe, input_range, weight_ranges or {})
         with quiet():
             result = quantizer.quantize(stated or None, enable_progress_report=False)
     except (ValueError, RuntimeError, KeyError, TypeError, IndexError) as exc:
@@ -111,39 +98,49 @@ def quantize(
     return graph.pack(graph.unpack(bytes(result.quantized_model), source=source))
 
 
+def fitting(
+    content: graph.Graph,
+    plan: OperatorPlan,
+    ranges: Mapping[str, Range],
+    recipe: QuantizationRecipe,
+    input_range: Range,
+    weight_ranges: Mapping[str, Float32Array],
+) -> FittingRanges:
+    """Return the ranges that `quantize` gives an integer file; its arguments are as there."""
+    pixels = input_quantization(input_range, recipe.input_type)
+    known = {**ranges, content.tensors[content.inputs[0]].name: pixels.range}
+    return fitting_ranges(content, plan, recipe.precision, known, weight_ranges)
+
+
 def _stated(
-    content: graph.Graph, plan: OperatorPlan, ranges: Mapping[str, Range]
+    content: graph.Graph,
+    plan: OperatorPlan,
+    ranges: Mapping[str, Range],
+    recipe: QuantizationRecipe,
+    input_range: Range,
+    weight_ranges: Mapping[str, Float32Array],
 ) -> dict[str, Any]:
-    """Return the ranges of the tensors that become integers, as litert-quantizer keeps them."""
-    positions = frozenset(operator.index for operator in content.operators)
-    integers = positions - plan.floats - plan.rounding
-    common = with_common_ranges(content, ranges, integer_operators=integers)
-    stated = {}
-    for tensor in _integer_tensors(content, integers):
-        if tensor.name not in common:
-            raise ValueError(f"there is no range for its tensor {tensor.name!r}")
-        stated[tensor.name] = _range(tensor, *common[tensor.name])
-    return stated
+    """Return all ranges as litert-quantizer keeps them."""
+    if not recipe.precision.needs_calibration:
+        return _symmetric(weight_ranges)
+    found = fitting(content, plan, ranges, recipe, input_range, weight_ranges)
+    stated = {
+        tensor.name: _range(tensor, *found.activations[tensor.name])
+        for tensor in content.tensors
+        if tensor.name in found.activations
+    }
+    scores = _score_range(content, stated) if plan.floats else {}
+    return {**_symmetric(found.weights), **stated, **scores}
 
 
-def _integer_tensors(content: graph.Graph, integers: frozenset[int]) -> list[graph.Tensor]:
-    """Return the computed float tensors that operators at `integers` use, which need a range."""
-    needed = {*content.inputs, *content.outputs}
-    for index in integers:
-        needed |= {*content.operators[index].inputs, *content.operators[index].outputs}
-    return [tensor for tensor in float_tensors(content) if tensor.index in needed]
+def _symmetric(weight_ranges: Mapping[str, Float32Array]) -> dict[str, Any]:
+    return {name: {"min": -wide, "max": wide} for name, wide in weight_ranges.items()}
 
 
 def _range(tensor: graph.Tensor, low: float, high: float) -> dict[str, Any]:
     """Return a range as litert-quantizer keeps it, with the tensor's number of axes."""
     shape = (1,) * len(tensor.shape)
     return {"min": np.full(shape, low), "max": np.full(shape, high)}
-
-
-def _input_range(content: graph.Graph, pixels: InputQuantization) -> dict[str, Any]:
-    """Return the calibration result under which the input gets exactly `pixels`."""
-    image = content.tensors[content.inputs[0]]
-    return {image.name: _range(image, *pixels.range)}
 
 
 def _score_range(content: graph.Graph, ranges: dict[str, Any]) -> dict[str, Any]:
@@ -153,34 +150,3 @@ def _score_range(content: graph.Graph, ranges: dict[str, Any]) -> dict[str, Any]
     if float(np.min(seen["min"])) < 0 or float(np.max(seen["max"])) > 1:
         return {}
     return {scores.name: _range(scores, 0.0, 255 / 256)}
-
-
-def _widened_weights(
-    content: graph.Graph, ranges: dict[str, Any], precision: Precision
-) -> dict[str, Any]:
-    """Return ranges for weights whose bias would not fit into int32 at the scale they have.
-
-    A channel of (nearly) zero weights has a scale so small that its bias, in units of input
-    scale · weight scale, overflows, and litert-quantizer clips it to almost nothing.
-    """
-    widened = {}
-    for layer in weighted_layers(content):
-        seen = ranges.get(content.tensors[layer.operator.inputs[0]].name)
-        if layer.bias is None or layer.bias.data is None or seen is None:
-            continue
-        given = ranges.get(layer.weights.name)
-        present = layer.channel_ranges() if given is None else given["max"]
-        units = np.abs(layer.bias.data).reshape(present.shape) / _scale(seen, precision)
-        needed = units / _LARGEST_BIAS * 127
-        if (needed > present).any():
-            wide = np.maximum(present, needed).astype(np.float32)
-            widened[layer.weights.name] = {"min": -wide, "max": wide}
-    return widened
-
-
-def _scale(seen: dict[str, Any], precision: Precision) -> float:
-    """Return the scale that an activation's range amounts to."""
-    low, high = min(float(np.min(seen["min"])), 0.0), max(float(np.max(seen["max"])), 0.0)
-    if precision is Precision.INT16X8:
-        return max(high, -low, SMALLEST_RANGE) / 32767
-    return max(high - low, SMALLEST_RANGE) / 255

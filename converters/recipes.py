@@ -168,12 +168,25 @@ class QuantizationRecipe:
             "output_type": IoType,
             "activation_ranges": RangeMethod,
             "weight_ranges": WeightRange,
-            "float_operators": tuple,
-            "int16_operators": tuple,
+            "float_operators": _names,
+            "int16_operators": _names,
         }
-        return cls(
-            **{key: read[key](value) if key in read else value for key, value in values.items()}
-        )
+        checked: dict[str, Any] = {
+            key: read[key](value) if key in read else _flag(value) for key, value in values.items()
+        }
+        return cls(**checked)
+
+
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(f"{value!r} is neither true nor false")
+    return value
+
+
+def _names(values: Any) -> tuple[str, ...]:
+    if isinstance(values, str) or not all(isinstance(value, str) for value in values):
+        raise TypeError(f"{values!r} is no list of names")
+    return tuple(values)
 
 
 # Per-channel symmetric weights and per-tensor activations, as LiteRT's 8-bit quantization

@@ -9,7 +9,9 @@ import numpy.typing as npt
 
 from edgefer.converters import float_model, graph
 from edgefer.converters.calibration.result import CalibrationResult, calibrate
-from edgefer.converters.recipes import RangeMethod
+from edgefer.converters.recipes import RangeMethod, WeightRange
+from edgefer.converters.weight_ranges import ranges_by_name
+from edgefer.converters.weight_rounding import round_to_nearest
 from edgefer.data.faces import LabelledFaces
 from edgefer.data.labels import ALPHABETICAL_7, ALPHABETICAL_8
 from edgefer.data.preprocessing import normalise
@@ -119,6 +121,12 @@ def calibrated(tflite: bytes, images: Float32Array) -> CalibrationResult:
 def ranges(tflite: bytes, images: Float32Array) -> dict[str, tuple[float, float]]:
     """Return the smallest and largest value of each tensor, by name."""
     return calibrated(tflite, images).ranges(RangeMethod.MIN_MAX)
+
+
+def rounded(tflite: bytes, skipped: frozenset[int] = frozenset()) -> bytes:
+    """Return a float .tflite with each weight at the nearest point of its min-max grid."""
+    grids = ranges_by_name(tflite, WeightRange.MIN_MAX)
+    return round_to_nearest(tflite, grids, skipped=skipped)
 
 
 def run(tflite: bytes, batch: npt.NDArray[Any]) -> npt.NDArray[Any]:

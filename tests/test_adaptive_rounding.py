@@ -206,7 +206,8 @@ def test_every_weight_is_a_neighbouring_point_of_its_grid() -> None:
 
 @pytest.mark.parametrize("recipe", [INT8, DYNAMIC], ids=["int8", "dynamic"])
 def test_the_file_has_exactly_the_integers_that_were_chosen(recipe: QuantizationRecipe) -> None:
-    made = quantize(adaptive(), FACES[:4], recipe, (-1.0, 1.0), weight_ranges=ranges())
+    activations = small_models.ranges(small_models.small(), FACES[:4])
+    made = quantize(adaptive(), activations, recipe, (-1.0, 1.0), weight_ranges=ranges())
     for rounded, stored in zip(layers_of(adaptive()), layers_of(made), strict=True):
         chosen = np.rint(integers(rounded.weights.data, ranges()[rounded.weights.name]))
         np.testing.assert_array_equal(stored.weights.data, chosen)
@@ -223,7 +224,8 @@ def test_layers_put_out_nearer_to_what_they_did() -> None:
 
     nearest = round_to_nearest(small, ranges())
     assert error(adaptive()) < 0.6 * error(nearest)
-    corrected = [correct_biases(small, one, FACES) for one in (nearest, adaptive(centred=True))]
+    patches = small_models.calibrated(small, FACES).patches()
+    corrected = [correct_biases(small, one, patches) for one in (nearest, adaptive(centred=True))]
     assert error(corrected[1]) < 0.8 * error(corrected[0])
 
 

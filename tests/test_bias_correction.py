@@ -46,7 +46,8 @@ def corrected(
     tflite: bytes, images: small_models.Float32Array, skipped: frozenset[int] = frozenset()
 ) -> bytes:
     patches = small_models.calibrated(tflite, images).patches()
-    return correct_biases(tflite, patches, skipped=skipped)
+    rounded = small_models.rounded(tflite, skipped)
+    return correct_biases(tflite, rounded, patches, skipped=skipped)
 
 
 def random(*shape: int) -> small_models.Float32Array:
@@ -73,7 +74,8 @@ def test_the_shift_is_what_tensorflow_computes_on_every_image(
         dilationHFactor=dilation,
         dilationWFactor=dilation,
     )
-    error = rounded_to_int8(weights, tested.channel_ranges()) - weights
+    on_grid = rounded_to_int8(weights, tested.channel_ranges())
+    error = on_grid - weights
     name = "SAME" if padding == SAME else "VALID"
     if kind == "CONV_2D":
         kernel = error.transpose(1, 2, 3, 0)
@@ -86,16 +88,17 @@ def test_the_shift_is_what_tensorflow_computes_on_every_image(
     expected = np.mean(outputs, axis=(0, 1, 2))
     assert np.abs(expected).max() > 1e-3
     patch = mean_patch(tested, images.mean(axis=0, keepdims=True).astype(np.float64))
-    shift = mean_shift(tested, patch)
+    shift = mean_shift(tested, on_grid, patch)
     np.testing.assert_allclose(shift, expected, atol=2e-6)
 
 
 def test_the_shift_of_a_dense_layer_is_the_error_times_the_mean() -> None:
     inputs, weights = random(9, 20), random(6, 20)
     tested = layer("FULLY_CONNECTED", weights)
-    error = rounded_to_int8(weights, tested.channel_ranges()) - weights
+    on_grid = rounded_to_int8(weights, tested.channel_ranges())
+    error = on_grid - weights
     patch = mean_patch(tested, inputs.mean(axis=0, keepdims=True).astype(np.float64))
-    shift = mean_shift(tested, patch)
+    shift = mean_shift(tested, on_grid, patch)
     np.testing.assert_allclose(shift, (inputs @ error.T).mean(axis=0), atol=1e-5)
 
 
@@ -146,9 +149,11 @@ def test_layers_that_share_a_bias_are_corrected_apart() -> None:
 
 
 def test_only_biases_change_and_skipped_layers_keep_theirs() -> None:
-    made = corrected(small_models.small(), small_models.inputs(8), skipped=frozenset({0, 3}))
+    skipped = frozenset({0, 3})
+    made = corrected(small_models.small(), small_models.inputs(8), skipped)
     before, after = (
-        weighted_layers(graph.read(content)) for content in (small_models.small(), made)
+        weighted_layers(graph.read(content))
+        for content in (small_models.rounded(small_models.small(), skipped), made)
     )
     changed = []
     for old, new in zip(before, after, strict=True):

@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import math
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
@@ -117,12 +118,23 @@ def test_charts_of_any_number_of_operators_are_whole_svgs(count: int) -> None:
         assert ElementTree.fromstring(drawing).tag.endswith("svg")  # noqa: S314 - our own
 
 
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Return where figures go from now on instead of becoming drawings."""
+    figures: list[Any] = []
+
+    def keep(figure: Any) -> str:
+        figures.append(figure)
+        return ""
+
+    monkeypatch.setattr(insight_charts, "svg", keep)
+    return figures
+
+
 def test_a_chart_of_many_operators_shows_the_first_of_a_ranking(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Text is drawn as outlines, so the labels are read before that."""
-    figures = []
-    monkeypatch.setattr(insight_charts, "svg", lambda figure: figures.append(figure) or "")
+    figures = drawn(monkeypatch)
     insight_charts.alone_in_int8(ranking(83))
     insight_charts.left_in_float(ranking(83))
     alone, left = ([text.get_text() for text in f.axes[0].get_yticklabels()] for f in figures)
@@ -133,8 +145,7 @@ def test_a_chart_of_many_operators_shows_the_first_of_a_ranking(
 def test_numbers_of_the_least_exact_operators_leave_each_other_room(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    figures = []
-    monkeypatch.setattr(insight_charts, "svg", lambda figure: figures.append(figure) or "")
+    figures = drawn(monkeypatch)
     operators = [
         dataclasses.replace(one, sqnr_db=10.0 + one.position if one.position < 9 else 40.0)
         for one in compared(91)

@@ -11,7 +11,7 @@ from contextlib import suppress
 import pytest
 from rich.console import Console
 
-from edgefer.cli.console import SparseProgress, print_json
+from edgefer.cli.console import SparseProgress, print_json, stages
 
 SHOW = r"""
 from edgefer.cli.console import progress_bar, result_console, table
@@ -79,6 +79,15 @@ def test_no_color_leaves_text_and_bar_without_colours() -> None:
     assert "[red]as it is[/red]" in written
     assert "2/2" in written
     assert "m" not in {code.lstrip("0123456789;?")[:1] for code in written.split("\x1b[")[1:]}
+
+
+def test_a_stage_that_comes_again_is_shown_again(capsys: pytest.CaptureFixture[str]) -> None:
+    with stages() as report:
+        for stage in ("Calibrating", "Rounding weights", "Calibrating"):
+            report(stage, 1, 2)
+            report(stage, 2, 2)
+    expected = ["Calibrating", "Rounding weights", "Calibrating"]
+    assert capsys.readouterr().err.splitlines() == expected
 
 
 def test_a_log_gets_a_plain_line_every_half_minute() -> None:

@@ -6,10 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import small_models
+from recipes_to_try import EVERY_METHOD
 
 from edgefer import metadata, runtime
 from edgefer.converters import graph
+from edgefer.converters.calibration.result import CalibrationResult
 from edgefer.converters.conversion import (
+    Conversion,
     ConvertedModel,
     convert,
     convert_checkpoint,
@@ -21,9 +24,12 @@ from edgefer.converters.recipes import (
     FLOAT16,
     FLOAT32,
     INT8,
+    INT16X8,
     PRESETS,
+    IoType,
     QuantizationRecipe,
 )
+from edgefer.converters.weights import weighted_layers
 from edgefer.data.preprocessing import normalise
 from edgefer.errors import DataError, ModelError
 from edgefer.models.checkpoints import Checkpoint, named_weights
@@ -55,7 +61,13 @@ def test_the_file_needs_nothing_beside_it(tmp_path: Path) -> None:
         "precision": "int8",
         "input_type": "int8",
         "output_type": "int8",
+        "activation_ranges": "min-max",
+        "weight_ranges": "min-max",
+        "equalization": False,
+        "bias_absorption": False,
+        "adaptive_rounding": False,
         "bias_correction": True,
+        "empirical_bias_correction": False,
         "head_in_float": False,
         "float_operators": [],
         "int16_operators": [],
@@ -124,22 +136,136 @@ def test_the_hash_is_of_the_faces_whatever_their_order() -> None:
     assert faces_hash(faces) != faces_hash(small_models.faces(5, seed=1))
 
 
-def test_progress_runs_once_from_start_to_end() -> None:
-    seen: list[tuple[int, int]] = []
+def test_progress_names_each_method_in_order_and_runs_from_its_start_to_its_end() -> None:
+    seen: dict[str, list[tuple[int, int]]] = {}
     convert(
         small_models.small(),
         small_models.SPEC,
-        INT8,
+        EVERY_METHOD,
         small_models.faces(9),
-        progress=lambda done, total: seen.append((done, total)),
+        report=lambda what, done, total: seen.setdefault(what, []).append((done, total)),
     )
-    assert seen == [(done, 9) for done in range(1, 10)]
+    assert list(seen) == [
+        "Equalizing channels",
+        "Absorbing biases",
+        "Calibrating",
+        "Rounding weights",
+        "Correcting biases by what layers put out",
+    ]
+    assert seen["Calibrating"] == [(done, 9) for done in range(1, 10)]
+    for steps in seen.values():
+        assert steps == sorted(steps)
+        assert steps[-1] == (9, 9)
+
+
+def test_one_conversion_calibrates_once_for_all_recipes_of_the_same_channels() -> None:
+    calibrated: list[int] = []
+
+    def report(what: str, done: int, _total: int) -> None:
+        if what == "Calibrating":
+            calibrated.append(done)
+
+    faces = small_models.faces(8)
+    conversion = Conversion(small_models.small(), small_models.SPEC, faces, report=report)
+    made = [conversion.to(recipe) for recipe in (INT8, INT16X8, DYNAMIC)]
+    assert calibrated == list(range(1, 9))
+    alone = convert(small_models.small(), small_models.SPEC, INT16X8, faces)
+    assert made[1].tflite == alone.tflite
+    conversion.to(dataclasses.replace(INT8, equalization=True))
+    assert calibrated == [*range(1, 9), *range(1, 9)]
+
+
+def test_every_method_together_makes_answers_nearer_to_the_float_models() -> None:
+    """On faces that were not used to calibrate."""
+    faces = small_models.faces(48, seed=5)
+    fresh = small_models.inputs(80, seed=6)
+    expected = small_models.run(small_models.small(), fresh)
+    conversion = Conversion(small_models.small(), small_models.SPEC, faces)
+
+    def error(recipe: QuantizationRecipe) -> float:
+        made = conversion.to(
+            dataclasses.replace(recipe, input_type=IoType.FLOAT32, output_type=IoType.FLOAT32)
+        )
+        return float(np.abs(small_models.run(made.tflite, fresh) - expected).mean())
+
+    assert error(EVERY_METHOD) < 0.8 * error(INT8)
+
+
+def test_the_prepared_model_answers_as_the_original_and_is_what_was_calibrated() -> None:
+    conversion = Conversion(small_models.small(), small_models.SPEC, small_models.faces(8))
+    prepared = conversion.to(EVERY_METHOD).prepared
+    assert prepared.tflite != small_models.small()
+    images = small_models.inputs(8)
+    np.testing.assert_allclose(
+        small_models.run(prepared.tflite, images),
+        small_models.run(small_models.small(), images),
+        atol=1e-5,
+    )
+    assert prepared.calibration is not None
+    assert prepared.calibration == prepared.calibration.fitted_to(prepared.tflite)
+
+
+def calibration() -> CalibrationResult:
+    """Return what a calibration file would hold of the same faces."""
+    made = convert(small_models.small(), small_models.SPEC, INT8, small_models.faces(8))
+    assert made.prepared.calibration is not None
+    return made.prepared.calibration
+
+
+@pytest.mark.parametrize("recipe", [INT8, INT16X8, DYNAMIC], ids=["int8", "int16x8", "dynamic"])
+def test_a_calibration_makes_the_same_file_as_its_faces(recipe: QuantizationRecipe) -> None:
+    small, spec = small_models.small(), small_models.SPEC
+    of_faces = convert(small, spec, recipe, small_models.faces(8))
+    assert convert(small, spec, recipe, calibration()).tflite == of_faces.tflite
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        dataclasses.replace(INT8, equalization=True),
+        dataclasses.replace(INT8, bias_absorption=True),
+        dataclasses.replace(DYNAMIC, adaptive_rounding=True),
+        dataclasses.replace(INT8, empirical_bias_correction=True),
+    ],
+    ids=["equalization", "absorption", "adaptive", "empirical"],
+)
+def test_what_needs_faces_themselves_is_refused_with_a_calibration(
+    recipe: QuantizationRecipe,
+) -> None:
+    """Also where the same calibration served a recipe that needs none of them before."""
+    conversion = Conversion(small_models.small(), small_models.SPEC, calibration())
+    conversion.to(INT8)
+    with pytest.raises(DataError, match=r"does not hold the faces .* give --calibration a dataset"):
+        conversion.to(recipe)
+
+
+def test_operators_in_float_keep_their_weights_where_all_others_round_adaptively() -> None:
+    """What is rounded once for all recipes is taken back where one leaves an operator in float."""
+    conversion = Conversion(small_models.small(), small_models.SPEC, small_models.faces(8))
+    content = graph.read(small_models.small())
+    adaptive = dataclasses.replace(INT8, adaptive_rounding=True)
+    name = content.tensors[content.operators[2].outputs[0]].name
+    mixed = dataclasses.replace(adaptive, float_operators=(name,))
+    exact, rounded, found = (
+        weighted_layers(graph.read(tflite))
+        for tflite in (
+            small_models.small(), conversion.integers(adaptive), conversion.integers(mixed)
+        )
+    )  # fmt: skip
+    for one, whole, part in zip(exact, rounded, found, strict=True):
+        expected = one if one.operator.index == 2 else whole
+        np.testing.assert_array_equal(
+            np.asarray(part.weights.data), np.asarray(expected.weights.data)
+        )
 
 
 @pytest.mark.parametrize("recipe", [INT8, DYNAMIC])
 def test_faces_are_needed_and_missing_ones_named(recipe: QuantizationRecipe) -> None:
     with pytest.raises(DataError, match="no faces to calibrate on"):
         convert(small_models.small(), small_models.SPEC, recipe)
+    adaptive = dataclasses.replace(recipe, adaptive_rounding=True)
+    with pytest.raises(DataError, match="no faces to calibrate on"):
+        convert(small_models.small(), small_models.SPEC, adaptive)
     with pytest.raises(DataError, match=r"^smooth noise: has no faces"):
         convert(small_models.small(), small_models.SPEC, recipe, small_models.faces(1).select([]))
 
@@ -186,10 +312,3 @@ def test_a_model_that_does_not_fit_its_spec_is_refused(
     spec = dataclasses.replace(small_models.SPEC, **changes)  # type: ignore[arg-type]
     with pytest.raises(ModelError, match=message):
         convert(small_models.small(), spec, FLOAT32)
-
-
-def test_recipes_that_make_no_sense_are_refused() -> None:
-    with pytest.raises(ValueError, match="rounds no weights"):
-        dataclasses.replace(FLOAT16, bias_correction=True)
-    with pytest.raises(ValueError, match="head in floating point anyway"):
-        dataclasses.replace(DYNAMIC, head_in_float=True)

@@ -11,9 +11,10 @@ import small_models
 
 from edgefer.converters import graph
 from edgefer.converters.activations import mean_activations
+from edgefer.converters.calibration.result import CalibrationResult
 from edgefer.converters.empirical_bias_correction import correct_empirically
 from edgefer.converters.quantize import quantize
-from edgefer.converters.recipes import DYNAMIC, INT8, INT16X8
+from edgefer.converters.recipes import DYNAMIC, INT8, INT16X8, QuantizationRecipe
 from edgefer.converters.weights import weighted_layers
 from edgefer.errors import UsageError
 
@@ -21,13 +22,28 @@ FACES = small_models.inputs(48, seed=5)
 
 
 @cache
+def calibration() -> CalibrationResult:
+    return small_models.calibrated(small_models.small(), FACES)
+
+
+def made(recipe: QuantizationRecipe) -> bytes:
+    ranges = calibration().ranges(recipe.activation_ranges)
+    return quantize(small_models.small(), ranges, recipe, (-1.0, 1.0))
+
+
+@cache
 def plain() -> bytes:
-    return quantize(small_models.small(), FACES, INT8, (-1.0, 1.0))
+    return made(INT8)
+
+
+def corrects(int8_tflite: bytes, faces: Any = FACES, **options: Any) -> bytes:
+    patches = calibration().patches()
+    return correct_empirically(int8_tflite, small_models.small(), patches, faces, **options)
 
 
 @cache
 def corrected() -> bytes:
-    return correct_empirically(plain(), small_models.small(), FACES)
+    return corrects(plain())
 
 
 def biases(tflite: bytes) -> list[npt.NDArray[Any]]:
@@ -80,7 +96,7 @@ def test_biases_that_were_shifted_come_back() -> None:
     """Whatever they were before: what is set follows from the float model and the weights."""
     moved = shifted(plain())
     assert off(moved, FACES).mean() > 0.1
-    back = correct_empirically(moved, small_models.small(), FACES)
+    back = corrects(moved)
     for found, wanted in zip(biases(back), biases(corrected()), strict=True):
         np.testing.assert_array_equal(found, wanted)
 
@@ -125,7 +141,7 @@ def test_only_biases_change() -> None:
     for old, new in zip(before.tensors, after.tensors, strict=True):
         if old.name not in names:
             assert (old.data is None) == (new.data is None)
-            np.testing.assert_array_equal(old.data, new.data)  # type: ignore[arg-type]
+            np.testing.assert_array_equal(old.data, new.data)
     assert len(corrected()) == len(plain())
 
 
@@ -133,8 +149,8 @@ def test_layers_left_in_float_keep_their_biases() -> None:
     content = graph.read(small_models.small())
     name = content.tensors[content.operators[3].outputs[0]].name
     recipe = dataclasses.replace(INT8, float_operators=(name,))
-    mixed = quantize(small_models.small(), FACES, recipe, (-1.0, 1.0))
-    found = correct_empirically(mixed, small_models.small(), FACES[:8])
+    mixed = made(recipe)
+    found = corrects(mixed, FACES[:8])
     changed = [
         not np.array_equal(old, new) for old, new in zip(biases(mixed), biases(found), strict=True)
     ]
@@ -142,19 +158,13 @@ def test_layers_left_in_float_keep_their_biases() -> None:
 
 
 @pytest.mark.parametrize("recipe", [DYNAMIC, INT16X8], ids=["dynamic", "int16x8"])
-def test_a_model_without_an_int8_layer_is_a_usage_error(recipe: Any) -> None:
-    made = quantize(small_models.small(), FACES[:4], recipe, (-1.0, 1.0))
+def test_a_model_without_an_int8_layer_is_a_usage_error(recipe: QuantizationRecipe) -> None:
     with pytest.raises(UsageError, match="int32 bias"):
-        correct_empirically(made, small_models.small(), FACES[:4])
+        corrects(made(recipe), FACES[:4])
 
 
 def test_progress_counts_the_faces_once() -> None:
     seen: list[tuple[int, int]] = []
-    correct_empirically(
-        plain(),
-        small_models.small(),
-        FACES[:3],
-        progress=lambda done, total: seen.append((done, total)),
-    )
+    corrects(plain(), FACES[:3], progress=lambda done, total: seen.append((done, total)))
     assert seen[-1] == (3, 3)
     assert seen == sorted(seen)

@@ -10,14 +10,10 @@ import small_models
 
 from edgefer import calibration_data
 from edgefer.converters import float_model, graph
-from edgefer.converters.activations import activation_ranges
-from edgefer.converters.bias_correction import correct_biases
 from edgefer.converters.channel_scaling import scaled
 from edgefer.converters.constants import WEIGHTS, write_constant
-from edgefer.converters.equalization import equalize
+from edgefer.converters.conversion import Conversion
 from edgefer.converters.layer_pairs import layer_pairs
-from edgefer.converters.quantize import quantize
-from edgefer.converters.recipes import INT8
 from edgefer.converters.weights import rounded_to_int8, weighted_layers
 from edgefer.data.faces import LabelledFaces
 from edgefer.evaluation.inference import inputs_of
@@ -51,13 +47,23 @@ def images() -> Float32Array:
 
 
 @cache
+def calibration_faces() -> LabelledFaces:
+    return calibration_data.calibration_faces().spread(96)
+
+
+@cache
 def calibration() -> Float32Array:
-    return inputs_of(calibration_data.calibration_faces().spread(96).images, checkpoint().spec)
+    return inputs_of(calibration_faces().images, checkpoint().spec)
 
 
 @cache
 def case(name: str) -> bytes:
     return hard_cases.cases(original(), calibration())[name]
+
+
+@cache
+def conversion(name: str) -> Conversion:
+    return Conversion(case(name), checkpoint().spec, calibration_faces())
 
 
 @cache
@@ -71,11 +77,11 @@ def accuracy(probabilities: Any) -> float:
     return float(np.mean(probabilities.argmax(axis=1) == labels))
 
 
-def loss(float_tflite: bytes) -> float:
-    """Return the accuracy that int8 loses beside the original in float."""
-    made = quantize(float_tflite, calibration(), INT8, hard_cases.PIXEL_RANGE)
+def loss(name: str, way: str) -> float:
+    """Return the accuracy that a case in int8 loses beside the original in float."""
+    made = conversion(name).to(hard_cases.WAYS[way])
     stored = np.rint(images() * 127.5 - 0.5).astype(np.int8)
-    return accuracy(expected()) - accuracy(small_models.run(made, stored))
+    return accuracy(expected()) - accuracy(small_models.run(made.tflite, stored))
 
 
 CASES = ("rescaled channels", "outliers", "unused channels")
@@ -89,20 +95,20 @@ def test_a_hard_case_answers_as_the_original(name: str) -> None:
 
 @pytest.mark.parametrize("name", CASES)
 def test_equalization_keeps_its_answers(name: str) -> None:
-    result = equalize(case(name), calibration(), hard_cases.PIXEL_RANGE)
+    result = conversion(name).prepared(hard_cases.WAYS["equalization"]).tflite
+    assert result != case(name)
     np.testing.assert_allclose(small_models.run(result, images()[::3]), expected()[::3], atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["rescaled channels", "outliers"])
 def test_int8_loses_twenty_points_with_and_without_bias_correction(name: str) -> None:
-    assert loss(case(name)) > 20 * POINT
-    assert loss(correct_biases(case(name), calibration())) > 20 * POINT
+    assert loss(name, "plain") > 20 * POINT
+    assert loss(name, "bias correction") > 20 * POINT
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_equalization_and_bias_correction_bring_it_back(name: str) -> None:
-    result = equalize(case(name), calibration(), hard_cases.PIXEL_RANGE)
-    assert loss(correct_biases(result, calibration())) <= 0.5 * POINT
+    assert loss(name, "equalization, bias correction") <= 0.5 * POINT
 
 
 def test_weights_with_one_scale_a_tensor_ruin_rescaled_channels() -> None:
@@ -122,8 +128,11 @@ def test_weights_with_one_scale_a_tensor_ruin_rescaled_channels() -> None:
 def test_a_handful_of_values_sets_the_range_of_outliers() -> None:
     """Less than a step of 256 is left to all that the original has."""
     pair = hard_cases.last_pointwise_pair(original())
-    before = activation_ranges(original(), calibration(), [pair.tensor])[pair.tensor]
-    after = activation_ranges(case("outliers"), calibration(), [pair.tensor])[pair.tensor]
+    tensor = graph.read(original()).tensors[pair.tensor].name
+    before, after = (
+        small_models.ranges(tflite, calibration())[tensor]
+        for tflite in (original(), case("outliers"))
+    )
     assert after[1] == pytest.approx(hard_cases.OUTLIER * before[1], rel=1e-3)
 
 

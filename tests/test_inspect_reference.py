@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import equalized
 import numpy as np
 import pytest
 import small_models
 from commands import Ended, edgefer
 
-from edgefer import metadata
+from edgefer import calibration_data, metadata
 from edgefer.cli.inspect import command
 from edgefer.converters import graph
 from edgefer.converters.conversion import convert
@@ -174,6 +175,54 @@ def test_the_sensitivity_ranks_operators_and_goes_into_the_page(
     assert first.split()[-2:] == [
         f"{worst['alone_int8_change']:.5f}", f"{worst['alone_int8_agreement']:.2%}"
     ]  # fmt: skip
+
+
+ALIKE = dataclasses.replace(INT8, equalization=True, bias_absorption=True)
+
+
+def test_a_model_of_equalized_channels_is_compared_with_the_float_model_equalized_alike(
+    models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the faces that edgefer brings, which are those that it was calibrated on."""
+    chain, spec = equalized.chain(1), dataclasses.replace(SPEC, input_size=equalized.SIDE)
+    faces = small_models.faces(24, side=equalized.SIDE, seed=1)
+    monkeypatch.setattr(calibration_data, "calibration_faces", lambda: faces)
+    made = convert(chain, spec, ALIKE, faces)
+    (models / "alike.tflite").write_bytes(made.tflite)
+    (models / "alike-silent.tflite").write_bytes(metadata.write(made.tflite, spec, {}))
+    (models / "chain.tflite").write_bytes(metadata.write(chain, spec, {}))
+    (models / "prepared.tflite").write_bytes(metadata.write(made.prepared.tflite, spec, {}))
+    against, wanted, naive = (
+        found(models, f"{model}.tflite", "--reference", f"{reference}.tflite")["against_reference"]
+        for model, reference in (
+            ("alike", "chain"), ("alike-silent", "prepared"), ("alike-silent", "chain")
+        )
+    )  # fmt: skip
+    assert against["notes"] == []
+    assert against["operators"] == wanted["operators"]
+    assert len(against["operators"]) == len(graph.read(chain).operators)
+    worst = [min(one["sqnr_db"] for one in each["operators"]) for each in (against, naive)]
+    assert worst[1] < worst[0] - 6
+
+
+def test_operators_that_other_faces_equalized_are_left_out_and_a_warning_says_so(
+    models: Path,
+) -> None:
+    made = convert(small_models.small(), SPEC, ALIKE, small_models.faces(24, seed=1))
+    (models / "others.tflite").write_bytes(made.tflite)
+    arguments = ("others.tflite", "--reference", "float.tflite")
+    against = found(models, *arguments)["against_reference"]
+    left = OPERATORS - len(against["operators"])
+    assert 0 < left < OPERATORS
+    (note,) = against["notes"]
+    assert note.startswith(f"Equalized or absorbed on other faces than edgefer's own, {left} oper")
+    assert against["operators"][-1]["kind"] == "SOFTMAX"
+    (models / "plain-others.tflite").write_bytes(metadata.write(made.tflite, SPEC, {}))
+    every = found(models, "plain-others.tflite", *arguments[1:])["against_reference"]["operators"]
+    assert [one for one in every if one in against["operators"]] == against["operators"]
+    ended = inspected(models, *arguments)
+    assert (ended.code, errors(ended)) == (0, [f"warning: {note}"])
+    assert f"all {len(against['operators'])} operators" in ended.out
 
 
 def test_a_float_file_that_says_nothing_is_fed_as_the_model_says(models: Path) -> None:

@@ -41,7 +41,8 @@ def corrected(recipe: QuantizationRecipe, tflite: bytes | None = None) -> bytes:
     source = tflite or small_models.small()
     if not recipe.bias_correction:
         return source
-    return correct_biases(source, small_models.calibrated(source, CALIBRATION).patches())
+    patches = small_models.calibrated(source, CALIBRATION).patches()
+    return correct_biases(source, small_models.rounded(source), patches)
 
 
 def input_parameters(tflite: bytes) -> tuple[str, float, int]:

@@ -4,6 +4,7 @@ import dataclasses
 from pathlib import Path
 
 import pytest
+import recipes_to_try
 
 from edgefer.converters import recipe_file
 from edgefer.converters.recipes import INT8, INT16X8, PRESETS, IoType
@@ -16,7 +17,7 @@ def written(folder: Path, text: str) -> Path:
     return path
 
 
-@pytest.mark.parametrize("recipe", PRESETS.values())
+@pytest.mark.parametrize("recipe", [*PRESETS.values(), *recipes_to_try.WITH_EVERY_FIELD])
 def test_what_is_written_is_read_as_the_same(recipe: object, tmp_path: Path) -> None:
     path = tmp_path / "recipe.toml"
     recipe_file.write(path, recipe)  # type: ignore[arg-type]
@@ -45,6 +46,13 @@ def test_what_a_file_does_not_say_is_the_preset_of_its_precision(tmp_path: Path)
         ('precision = "int8"\nfloat_operators = "a"', "float_operators: expected a list of texts"),
         ('precision = "int8"\nfloat_operators = [1]', "float_operators: expected a list of texts"),
         ('precision = "float16"\nbias_correction = true', "rounds no weights"),
+        (
+            'precision = "int8"\nactivation_ranges = "median"',
+            'activation_ranges: expected "min-max" or "moving-average" or .* or "best", got \'medi',
+        ),
+        ('precision = "int8"\nweight_ranges = 1', 'expected "min-max" or "mse", got 1'),
+        ('precision = "int8"\nadaptive_rounding = "yes"', "expected true or false, got 'yes'"),
+        ('precision = "dynamic"\nequalization = true', "so equalization changes nothing"),
         ("precision = ", "is not TOML"),
         ('precision = "int8"\n[precision]', "is not TOML"),
         ("a = " + "[" * 100_000, "is not TOML"),

@@ -12,11 +12,12 @@ import small_models
 from edgefer.converters import graph
 from edgefer.converters.bias_correction import correct_biases
 from edgefer.converters.comparison import OperatorComparison
-from edgefer.converters.conversion import convert
-from edgefer.converters.quantize import calibrate, quantize
-from edgefer.converters.recipes import INT8, IoType, QuantizationRecipe
+from edgefer.converters.constants import BIAS, WEIGHTS, write_constant
+from edgefer.converters.conversion import Conversion, convert
+from edgefer.converters.insight import most_suspicious
+from edgefer.converters.quantize import quantize
+from edgefer.converters.recipes import INT8, IoType, QuantizationRecipe, RangeMethod
 from edgefer.converters.sensitivity import Sensitivity, measurable, sensitivities
-from edgefer.converters.suspicion import most_suspicious
 from edgefer.converters.weights import weighted_layers
 
 BAD = 4
@@ -35,21 +36,15 @@ def with_a_bad_operator() -> bytes:
     layers = {layer.operator.index: layer for layer in weighted_layers(content)}
     before, bad = layers[BAD - 1], layers[BAD]
     assert (before.operator.kind, bad.operator.kind) == ("DEPTHWISE_CONV_2D", "CONV_2D")
-    assert before.bias is not None
-    taps, biases, weights = (
-        np.array(tensor.data, np.float32) for tensor in (before.weights, before.bias, bad.weights)
-    )
+    taps, weights = (np.array(tensor.data, np.float32) for tensor in (before.weights, bad.weights))
+    biases = before.bias_values()
     taps[..., 0], biases[0] = 0, 0
     weights[..., 0] = 300 * np.abs(weights).max()
 
     def change(model: Any) -> None:
-        for tensor, values in (
-            (before.weights, taps),
-            (before.bias, biases),
-            (bad.weights, weights),
-        ):
-            buffer = model.subgraphs[0].tensors[tensor.index].buffer
-            model.buffers[buffer].data = values.view(np.uint8).ravel()
+        write_constant(model, BAD - 1, WEIGHTS, taps)
+        write_constant(model, BAD - 1, BIAS, biases)
+        write_constant(model, BAD, WEIGHTS, weights)
 
     return small_models.patched(small_models.small(), change)
 
@@ -57,8 +52,8 @@ def with_a_bad_operator() -> bytes:
 def measured(
     tflite: bytes, recipe: QuantizationRecipe = INT8, positions: list[int] | None = None
 ) -> Sensitivity:
-    calibration = small_models.inputs(24, seed=1)
-    return sensitivities(tflite, recipe, calibration, (-1.0, 1.0), FACES, positions=positions)
+    conversion = Conversion(tflite, small_models.SPEC, CALIBRATION)
+    return sensitivities(conversion, recipe, FACES, positions=positions)
 
 
 @cache
@@ -107,12 +102,12 @@ def test_only_layers_in_int8_have_their_bias_corrected() -> None:
     position = 2
     content = graph.read(small_models.small())
     others = frozenset(range(len(content.operators))) - {position}
-    calibration = small_models.inputs(24, seed=1)
-    corrected = correct_biases(small_models.small(), calibration, skipped=others)
+    calibrated = small_models.calibrated(small_models.small(), small_models.inputs(24, seed=1))
+    rounded = small_models.rounded(small_models.small(), others)
+    corrected = correct_biases(small_models.small(), rounded, calibrated.patches(), skipped=others)
     names = tuple(content.tensors[content.operators[i].outputs[0]].name for i in sorted(others))
     recipe = dataclasses.replace(INT8, float_operators=names, output_type=IoType.FLOAT32)
-    ranges = calibrate(small_models.small(), calibration, INT8)
-    made = quantize(corrected, ranges, recipe, (-1.0, 1.0))
+    made = quantize(corrected, calibrated.ranges(RangeMethod.MIN_MAX), recipe, (-1.0, 1.0))
     raw = np.rint(FACES * 127.5 + 127.5).astype(np.int16) - 128
     scores = small_models.run(made, raw.astype(np.int8))
     exact = small_models.run(small_models.small(), FACES)
@@ -123,10 +118,8 @@ def test_only_layers_in_int8_have_their_bias_corrected() -> None:
 def test_only_the_operators_that_are_asked_for_are_measured_and_always_the_same() -> None:
     steps: list[tuple[int, int]] = []
     found = sensitivities(
-        with_a_bad_operator(),
+        Conversion(with_a_bad_operator(), small_models.SPEC, CALIBRATION),
         INT8,
-        small_models.inputs(24, seed=1),
-        (-1.0, 1.0),
         FACES,
         positions=[6, 2],
         progress=lambda done, total: steps.append((done, total)),

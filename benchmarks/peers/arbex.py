@@ -12,6 +12,7 @@ of them; a ratio is of the shortest runs. Nearest interpolation comes out of lit
 a pixel off, which moves its answers and not its latency.
 """
 
+import dataclasses
 import importlib
 import sys
 import tempfile
@@ -57,8 +58,9 @@ def edgefer_float() -> bytes:
 
 def edgefer_int8(tflite: bytes, faces: LabelledFaces) -> bytes:
     """`edgefer convert --int8 --input-type float32 --output-type float32`."""
-    ends = {"input_type": recipes.IoType.FLOAT32, "output_type": recipes.IoType.FLOAT32}
-    recipe = recipes.QuantizationRecipe(**{**recipes.INT8.to_dict(), **ends})
+    recipe = dataclasses.replace(
+        recipes.INT8, input_type=recipes.IoType.FLOAT32, output_type=recipes.IoType.FLOAT32
+    )
     return conversion.convert(tflite, Arbex().spec(), recipe, faces).tflite
 
 
@@ -148,7 +150,7 @@ def main(checkout: Path, faces: int) -> None:
 
 
 def _noise(shape: Any, dtype: str) -> npt.NDArray[Any]:
-    return np.random.default_rng(0).normal(0, 1, shape).astype(dtype)
+    return np.asarray(np.random.default_rng(0).normal(0, 1, shape).astype(dtype))
 
 
 if __name__ == "__main__":

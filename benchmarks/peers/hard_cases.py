@@ -6,22 +6,22 @@ For each case, the accuracy and agreement of the bundled PAtt-Lite on edgefer's 
 int8 by litert-quantizer alone, with analytic bias correction, with equalization, and with both.
 """
 
+import dataclasses
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from edgefer import calibration_data, runtime
-from edgefer.converters import float_model, graph, recipes
+from edgefer.converters import float_model, graph
 from edgefer.converters.activations import channel_statistics
-from edgefer.converters.bias_correction import correct_biases
 from edgefer.converters.channel_scaling import scaled
 from edgefer.converters.constants import BIAS, WEIGHTS, write_constant
-from edgefer.converters.equalization import equalize
+from edgefer.converters.conversion import Conversion
 from edgefer.converters.layer_pairs import LayerPair, activation_functions, layer_pairs
-from edgefer.converters.quantize import quantize
+from edgefer.converters.recipes import INT8, QuantizationRecipe
 from edgefer.evaluation.inference import inputs_of
 from edgefer.models import bundled, checkpoints
 
@@ -31,15 +31,13 @@ Float64Array = npt.NDArray[np.float64]
 SPREAD_BITS = 6
 OUTLIER = 1000.0
 UNUSED = 100.0
-PIXEL_RANGE = (-1.0, 1.0)
 
-WAYS: Mapping[str, Callable[[bytes, Float32Array], bytes]] = {
-    "plain": lambda tflite, _: tflite,
-    "bias correction": correct_biases,
-    "equalization": lambda tflite, faces: equalize(tflite, faces, PIXEL_RANGE),
-    "equalization, bias correction": lambda tflite, faces: correct_biases(
-        equalize(tflite, faces, PIXEL_RANGE), faces
-    ),
+PLAIN = dataclasses.replace(INT8, bias_correction=False)
+WAYS: Mapping[str, QuantizationRecipe] = {
+    "plain": PLAIN,
+    "bias correction": INT8,
+    "equalization": dataclasses.replace(PLAIN, equalization=True),
+    "equalization, bias correction": dataclasses.replace(INT8, equalization=True),
 }
 
 _NEAR = 0.3
@@ -129,18 +127,17 @@ def main() -> None:
     checkpoint = checkpoints.read(bundled.models()[bundled.DEFAULT])
     spec = checkpoint.spec
     original = float_model.from_keras(checkpoint.build(batch_size=1))
-    calibration = inputs_of(calibration_data.calibration_faces().images, spec)
+    calibration = calibration_data.calibration_faces()
     evaluation = calibration_data.evaluation_faces()
     images = inputs_of(evaluation.images, spec)
     names = [evaluation.class_names[label] for label in evaluation.labels]
     labels = np.array([spec.labels.index(name) for name in names])
     expected = _probabilities(original, images).argmax(axis=1)
     print("case | way | accuracy | agreement")
-    for case, tflite in cases(original, calibration).items():
-        for way, prepare in WAYS.items():
-            prepared = prepare(tflite, calibration)
-            made = quantize(prepared, calibration, recipes.INT8, PIXEL_RANGE)
-            answers = _probabilities(made, images).argmax(axis=1)
+    for case, tflite in cases(original, inputs_of(calibration.images, spec)).items():
+        conversion = Conversion(tflite, spec, calibration, source=case)
+        for way, recipe in WAYS.items():
+            answers = _probabilities(conversion.to(recipe).tflite, images).argmax(axis=1)
             right, same = np.mean(answers == labels), np.mean(answers == expected)
             print(f"{case} | {way} | {right:.2%} | {same:.2%}")
 

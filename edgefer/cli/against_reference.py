@@ -154,6 +154,8 @@ def show(found: Insight, *, shows_all: bool) -> None:
     out.print(f"{names}, on {one_line(report.measured_on(found))}: {extent}\n")
     out.print(console.table(report.COLUMNS, report.rows(shown), text_columns=report.TEXT_COLUMNS))
     out.print(f"\n{one_line(report.worst_sentence(found.operators))}")
+    for note in found.notes:
+        console.message_console().print(f"warning: {note}", style="yellow")
     ranking = found.sensitivity
     if ranking is None:
         return

@@ -98,6 +98,7 @@ def to_dict(found: Insight) -> dict[str, Any]:
         "sensitivity": None if ranking is None else dataclasses.asdict(ranking),
         "sensitivity_recipe": None if found.recipe is None else found.recipe.to_dict(),
         "own_recipe": found.own_recipe,
+        "notes": list(found.notes),
     }
 
 
@@ -118,7 +119,7 @@ def page_of(found: Insight) -> Page:
         title=f"{found.model.name} against {found.reference.name}",
         verdict=worst_sentence(found.operators),
         passed=True,
-        warnings=(),
+        warnings=found.notes,
         tables=tuple(sections(found)),
     )
 
