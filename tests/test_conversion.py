@@ -235,7 +235,9 @@ def test_what_needs_faces_themselves_is_refused_with_a_calibration(
     """Also where the same calibration served a recipe that needs none of them before."""
     conversion = Conversion(small_models.small(), small_models.SPEC, calibration())
     conversion.to(INT8)
-    with pytest.raises(DataError, match=r"does not hold the faces .* give --calibration a dataset"):
+    with pytest.raises(
+        DataError, match=r"holds no faces, which .* give --calibration the dataset itself"
+    ):
         conversion.to(recipe)
 
 
