@@ -422,12 +422,12 @@ def test_faces_are_compared_one_by_one_where_the_calibration_is_of_the_bundled_o
 def test_a_search_keeps_the_recipe_and_the_calibration_that_it_chose(
     convert: Convert, desk: Path, tmp_path: Path
 ) -> None:
-    """With so much to lose, plain int8 is the first and the last that is tried."""
+    """With so much to lose, plain int8 and the usual recipe are tried, and the nearer one taken."""
     faces = ("--calibration", write_faces(tmp_path / "many", 90, seed=5), "--data", desk / "others")
     saved = ("--save-recipe", "chosen.toml", "--save-calibration", "seen.json")
     ended = convert("--int8", "--max-drop", "99", *faces, *saved)
     assert ended.code == 0, ended.err
-    assert not recipe_file.read(Path("chosen.toml")).bias_correction
+    assert recipe_file.read(Path("chosen.toml")).bias_correction
     kept = ("--recipe", "chosen.toml", "--calibration", "seen.json")
     again = convert(*kept, "--no-evaluate", "--output", "again")
     assert again.code == 0, again.err
