@@ -7,13 +7,11 @@ FULLY_CONNECTED, as many as CONV_2D has groups, and one a channel for DEPTHWISE_
 import numpy as np
 import numpy.typing as npt
 
-from edgefer.converters.weights import WeightedLayer
+from edgefer.converters.weights import SAME_PADDING, WeightedLayer
 
 Float32Array = npt.NDArray[np.float32]
 Float64Array = npt.NDArray[np.float64]
 Int64Array = npt.NDArray[np.int64]
-
-_SAME_PADDING = 0
 
 
 def group_count(layer: WeightedLayer, channels: int) -> int:
@@ -60,12 +58,12 @@ def _windows(
 ) -> Float32Array:
     """Return (positions, kernel height, kernel width, channels) of a map (h, w, channels)."""
     options = layer.operator.options
-    same = options.padding == _SAME_PADDING
+    same = options.padding == SAME_PADDING
     kernel = layer.weights.shape[1:3]
-    rows, above = _taps(
+    rows, above = taps(
         image.shape[0], kernel[0], options.strideH, options.dilationHFactor, same=same
     )
-    columns, left = _taps(
+    columns, left = taps(
         image.shape[1], kernel[1], options.strideW, options.dilationWFactor, same=same
     )
     padded = np.pad(image, (above, left, (0, 0)))
@@ -74,7 +72,7 @@ def _windows(
     return np.asarray(windows, np.float32)
 
 
-def _taps(
+def taps(
     size: int, window: int, stride: int, dilation: int, *, same: bool
 ) -> tuple[Int64Array, tuple[int, int]]:
     """Return the pixels that taps see along one axis, (outputs, window), and the padding."""

@@ -1,6 +1,6 @@
 """Where quantization hurts a model: it and the float model it was made from, on real faces."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from edgefer.converters.conversion import Conversion
 from edgefer.converters.cost import multiply_accumulates
 from edgefer.converters.graph import Graph
 from edgefer.converters.job import open_float
+from edgefer.converters.quantization import Report
 from edgefer.converters.quantize import require_packages
 from edgefer.converters.recipes import INT8, Precision, QuantizationRecipe
 from edgefer.converters.rounded_reference import Making, making, rounded_reference
@@ -33,9 +34,6 @@ SENSITIVITY_FACES = 64
 FEWEST_OPERATORS = 8
 MOST_MULTIPLY_ACCUMULATES = 2e13
 """What a sensitivity ranking may cost: some minutes on two cores."""
-
-Progress = Callable[[str, int, int], None]
-"""Called with (what is being done, steps done, steps in all)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +79,7 @@ class _Original:
     spec: ModelSpec
 
 
-def look(question: Question, *, progress: Progress | None = None) -> Insight:
+def look(question: Question, *, progress: Report | None = None) -> Insight:
     """Compare a quantized .tflite with its float model, and rank its operators where asked to.
 
     Raises ModelError where the two do not belong together or one is of the wrong kind, UsageError
@@ -195,7 +193,7 @@ def _sensitivity(
     original: _Original,
     recipe: QuantizationRecipe,
     compared: Sequence[OperatorComparison],
-    report: Progress,
+    report: Report,
 ) -> Sensitivity:
     report("Measuring sensitivity", 0, 1)
     content = graph.read(original.tflite, source=question.reference)

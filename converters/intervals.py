@@ -8,13 +8,12 @@ import numpy.typing as npt
 from edgefer.converters.graph import Graph, Operator
 from edgefer.converters.layer_pairs import (
     CHANNEL_KEEPING_KINDS,
-    SAME_PADDING,
     LayerPair,
     activation_functions,
     fused_activation,
     keeps_channels,
 )
-from edgefer.converters.weights import WeightedLayer, weighted_layers
+from edgefer.converters.weights import SAME_PADDING, WeightedLayer, weighted_layers
 
 Float64Array = npt.NDArray[np.float64]
 

@@ -9,8 +9,6 @@ from ai_edge_litert import schema_py_generated as schema
 from edgefer.converters.graph import Graph, Operator
 from edgefer.converters.weights import WeightedLayer, weighted_layers
 
-SAME_PADDING = 0
-
 _ACTIVATIONS: Mapping[int, str] = {
     value: name
     for name, value in vars(schema.ActivationFunctionType).items()

@@ -12,6 +12,9 @@ Float32Array = npt.NDArray[np.float32]
 CHANNEL_AXES = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 0, "TRANSPOSE_CONV": 0}
 """The axis of the weights along output channels, by LiteRT's quantization specification."""
 
+SAME_PADDING = 0
+"""`Padding.SAME` among the options of convolutions, in TensorFlow Lite's schema.fbs."""
+
 SMALLEST_RANGE = 1e-9
 """litert-quantizer's lower bound of a channel's range, which keeps scales above zero."""
 

@@ -1,6 +1,7 @@
 """Small float .tflite models and faces that several test modules share, made once."""
 
 from functools import cache
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -9,9 +10,11 @@ import numpy.typing as npt
 
 from edgefer.converters import float_model, graph
 from edgefer.converters.calibration.result import CalibrationResult, calibrate
+from edgefer.converters.graph import Operator, Tensor
 from edgefer.converters.recipes import RangeMethod, WeightRange
 from edgefer.converters.weight_ranges import ranges_by_name
 from edgefer.converters.weight_rounding import round_to_nearest
+from edgefer.converters.weights import WeightedLayer
 from edgefer.data.faces import LabelledFaces
 from edgefer.data.labels import ALPHABETICAL_7, ALPHABETICAL_8
 from edgefer.data.preprocessing import normalise
@@ -127,6 +130,24 @@ def rounded(tflite: bytes, skipped: frozenset[int] = frozenset()) -> bytes:
     """Return a float .tflite with each weight at the nearest point of its min-max grid."""
     grids = ranges_by_name(tflite, WeightRange.MIN_MAX)
     return round_to_nearest(tflite, grids, skipped=skipped)
+
+
+def layer(kind: str, weights: Float32Array, **options: int) -> WeightedLayer:
+    """Return a layer of these weights alone, outside of any graph, with a stride of 1."""
+    settings = {"strideH": 1, "strideW": 1, "dilationHFactor": 1, "dilationWFactor": 1}
+    return WeightedLayer(
+        operator=Operator(
+            index=0,
+            kind=kind,
+            inputs=(0, 1, -1),
+            outputs=(2,),
+            options=SimpleNamespace(**{**settings, **options}),
+        ),
+        weights=Tensor(
+            index=1, name="w", dtype="float32", shape=weights.shape, quantization=None, data=weights
+        ),
+        bias=None,
+    )
 
 
 def run(tflite: bytes, batch: npt.NDArray[Any]) -> npt.NDArray[Any]:

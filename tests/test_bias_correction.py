@@ -1,6 +1,5 @@
 """Biases that make up for the rounding of weights."""
 
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,29 +10,11 @@ import small_models
 from edgefer.converters import graph
 from edgefer.converters.bias_correction import correct_biases, mean_shift
 from edgefer.converters.calibration.patches import mean_patch
-from edgefer.converters.graph import Operator, Tensor
 from edgefer.converters.quantize import quantize
 from edgefer.converters.recipes import DYNAMIC, INT8
 from edgefer.converters.weights import WeightedLayer, rounded_to_int8, weighted_layers
 
 SAME, VALID = 0, 1
-
-
-def layer(kind: str, weights: small_models.Float32Array, **options: int) -> WeightedLayer:
-    settings = {"strideH": 1, "strideW": 1, "dilationHFactor": 1, "dilationWFactor": 1}
-    return WeightedLayer(
-        operator=Operator(
-            index=0,
-            kind=kind,
-            inputs=(0, 1, -1),
-            outputs=(2,),
-            options=SimpleNamespace(**{**settings, **options}),
-        ),
-        weights=Tensor(
-            index=1, name="w", dtype="float32", shape=weights.shape, quantization=None, data=weights
-        ),
-        bias=None,
-    )
 
 
 def bias(layer: WeightedLayer) -> npt.NDArray[Any]:
@@ -65,7 +46,7 @@ def test_the_shift_is_what_tensorflow_computes_on_every_image(
 
     images = random(6, 11, 14, 4)
     weights = random(*((5, 3, 2, 4) if kind == "CONV_2D" else (1, 3, 2, 8)))
-    tested = layer(
+    tested = small_models.layer(
         kind,
         weights,
         padding=padding,
@@ -94,7 +75,7 @@ def test_the_shift_is_what_tensorflow_computes_on_every_image(
 
 def test_the_shift_of_a_dense_layer_is_the_error_times_the_mean() -> None:
     inputs, weights = random(9, 20), random(6, 20)
-    tested = layer("FULLY_CONNECTED", weights)
+    tested = small_models.layer("FULLY_CONNECTED", weights)
     on_grid = rounded_to_int8(weights, tested.channel_ranges())
     error = on_grid - weights
     patch = mean_patch(tested, inputs.mean(axis=0, keepdims=True).astype(np.float64))

@@ -10,23 +10,14 @@ import pytest
 import small_models
 
 from edgefer.converters import graph
-from edgefer.converters.graph import Operator, Tensor
 from edgefer.converters.quantize import quantize
 from edgefer.converters.recipes import DYNAMIC, INT8, INT16X8, QuantizationRecipe, WeightRange
 from edgefer.converters.weight_ranges import ranges_by_name, weight_ranges
 from edgefer.converters.weight_rounding import round_to_nearest
-from edgefer.converters.weights import WeightedLayer, weighted_layers
+from edgefer.converters.weights import weighted_layers
 
 Float32Array = npt.NDArray[np.float32]
 FACES = small_models.inputs(8, seed=1)
-
-
-def layer(kind: str, weights: Float32Array) -> WeightedLayer:
-    tensor = Tensor(
-        index=1, name="w", dtype="float32", shape=weights.shape, quantization=None, data=weights
-    )
-    operator = Operator(index=0, kind=kind, inputs=(0, 1, -1), outputs=(2,), options=None)
-    return WeightedLayer(operator=operator, weights=tensor, bias=None)
 
 
 def heavy_tailed(*shape: int) -> Float32Array:
@@ -66,7 +57,7 @@ def test_no_range_on_the_grid_has_a_smaller_error_than_mse(
 ) -> None:
     """Channel by channel, against a search of its own in float64."""
     weights = heavy_tailed(*shape)
-    found = weight_ranges(layer(kind, weights), WeightRange.MSE)
+    found = weight_ranges(small_models.layer(kind, weights), WeightRange.MSE)
     channels = np.moveaxis(weights, axis, 0).reshape(shape[axis], -1).astype(np.float64)
 
     def error(channel: npt.NDArray[np.float64], reach: float) -> float:
@@ -85,7 +76,7 @@ def test_no_range_on_the_grid_has_a_smaller_error_than_mse(
 def test_a_channel_of_grid_points_and_one_of_zeros_are_not_clipped() -> None:
     weights = np.zeros((2, 255), np.float32)
     weights[0] = np.arange(-127, 128) / 127
-    found = weight_ranges(layer("FULLY_CONNECTED", weights), WeightRange.MSE)
+    found = weight_ranges(small_models.layer("FULLY_CONNECTED", weights), WeightRange.MSE)
     np.testing.assert_array_equal(found, [[1], [0]])
 
 

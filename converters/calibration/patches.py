@@ -4,12 +4,12 @@ import numpy as np
 import numpy.typing as npt
 
 from edgefer.converters.graph import Graph
-from edgefer.converters.weights import WeightedLayer, weighted_layers
+from edgefer.converters.input_patches import taps
+from edgefer.converters.weights import SAME_PADDING, WeightedLayer, weighted_layers
 
 Float64Array = npt.NDArray[np.float64]
 
 CORRECTED_KINDS = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"})
-_SAME_PADDING = 0
 
 
 def corrected_layers(content: Graph) -> list[WeightedLayer]:
@@ -30,8 +30,8 @@ def mean_patch(layer: WeightedLayer, mean_input: Float64Array) -> Float64Array:
     image = mean_input[0]
     options = layer.operator.options
     kernel = layer.weights.shape[1:3]
-    taps = [
-        _taps(size, window, stride, dilation, same=options.padding == _SAME_PADDING)
+    shares = [
+        _shares(size, window, stride, dilation, same=options.padding == SAME_PADDING)
         for size, window, stride, dilation in zip(
             image.shape[:2],
             kernel,
@@ -40,22 +40,16 @@ def mean_patch(layer: WeightedLayer, mean_input: Float64Array) -> Float64Array:
             strict=True,
         )
     ]
-    vertical, horizontal = taps
+    vertical, horizontal = shares
     columns = np.einsum("ih,hwc->iwc", vertical, image)
     return np.asarray(np.einsum("jw,iwc->ijc", horizontal, columns), np.float64)
 
 
-def _taps(size: int, window: int, stride: int, dilation: int, *, same: bool) -> Float64Array:
+def _shares(size: int, window: int, stride: int, dilation: int, *, same: bool) -> Float64Array:
     """Return, for each tap of a kernel, the share of its positions at each pixel: (window, size).
 
     Rows sum to less than 1 where a tap falls on the padding, which holds zeros.
     """
-    reach = (window - 1) * dilation + 1
-    outputs = -(-size // stride) if same else -(-(size - reach + 1) // stride)
-    before = max((outputs - 1) * stride + reach - size, 0) // 2 if same else 0
-    shares = np.zeros((window, size))
-    for tap in range(window):
-        positions = np.arange(outputs) * stride + tap * dilation - before
-        inside = positions[(positions >= 0) & (positions < size)]
-        shares[tap, inside] = 1 / outputs
-    return shares
+    pixels, (before, _) = taps(size, window, stride, dilation, same=same)
+    seen = pixels[:, :, None] - before == np.arange(size)
+    return np.asarray(seen.mean(axis=0), np.float64)
