@@ -8,10 +8,10 @@ from pathlib import Path
 
 from edgefer import calibration_data, metadata, outputs, runtime
 from edgefer.converters import exported_program, float_model, graph, pytorch
-from edgefer.converters.against_float import AgainstFloat, against_float
 from edgefer.converters.calibration.result import CalibrationResult
 from edgefer.converters.calibration_source import Calibration, comparison_faces, require_apart
 from edgefer.converters.conversion import Conversion, ConvertedModel, read_float_tflite
+from edgefer.converters.insight.against_float import AgainstFloat, against_float
 from edgefer.converters.operator_plan import operator_plan
 from edgefer.converters.quantization import faces_missing, require_no_faces
 from edgefer.converters.recipes import FLOAT32, INT8, Precision, QuantizationRecipe

@@ -9,17 +9,17 @@ import numpy as np
 import numpy.typing as npt
 
 from edgefer.converters import graph
-from edgefer.converters.adaptive_rounding import round_adaptively
-from edgefer.converters.bias_absorption import absorb_high_biases
-from edgefer.converters.bias_correction import correct_biases
 from edgefer.converters.calibration.result import CalibrationResult, calibrate
-from edgefer.converters.empirical_bias_correction import correct_empirically
-from edgefer.converters.equalization import equalize
+from edgefer.converters.equalization.bias_absorption import absorb_high_biases
+from edgefer.converters.equalization.cross_layer import equalize
 from edgefer.converters.operator_plan import OperatorPlan, operator_plan
 from edgefer.converters.quantize import Range, fitting, quantize
 from edgefer.converters.recipes import Precision, QuantizationRecipe
-from edgefer.converters.weight_ranges import ranges_by_name
-from edgefer.converters.weight_rounding import round_to_nearest, with_exact_weights
+from edgefer.converters.rounding.adaptive_rounding import round_adaptively
+from edgefer.converters.rounding.bias_correction import correct_biases
+from edgefer.converters.rounding.empirical_bias_correction import correct_empirically
+from edgefer.converters.rounding.weight_ranges import ranges_by_name
+from edgefer.converters.rounding.weight_rounding import round_to_nearest, with_exact_weights
 from edgefer.errors import DataError
 from edgefer.progress import Progress
 

@@ -8,7 +8,7 @@ import numpy.typing as npt
 import small_models
 
 from edgefer.converters import float_model, graph
-from edgefer.converters.layer_pairs import LayerPair, layer_pairs
+from edgefer.converters.equalization.layer_pairs import LayerPair, layer_pairs
 from edgefer.runtime import open_with_all_tensors
 
 Float64Array = npt.NDArray[np.float64]

@@ -12,8 +12,8 @@ from edgefer.converters import float_model, graph
 from edgefer.converters.calibration.result import CalibrationResult, calibrate
 from edgefer.converters.graph import Operator, Tensor
 from edgefer.converters.recipes import RangeMethod, WeightRange
-from edgefer.converters.weight_ranges import ranges_by_name
-from edgefer.converters.weight_rounding import round_to_nearest
+from edgefer.converters.rounding.weight_ranges import ranges_by_name
+from edgefer.converters.rounding.weight_rounding import round_to_nearest
 from edgefer.converters.weights import WeightedLayer
 from edgefer.data.faces import LabelledFaces
 from edgefer.data.labels import ALPHABETICAL_7, ALPHABETICAL_8

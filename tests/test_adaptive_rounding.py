@@ -10,15 +10,16 @@ import numpy.typing as npt
 import pytest
 import small_models
 
-from edgefer.converters import adaptive_rounding, float_model, graph
-from edgefer.converters.adaptive_rounding import round_adaptively
-from edgefer.converters.bias_correction import correct_biases
-from edgefer.converters.coordinate_descent import best_rounding, rounding_error
-from edgefer.converters.input_moments import second_moments
+from edgefer.converters import float_model, graph
 from edgefer.converters.quantize import quantize
 from edgefer.converters.recipes import DYNAMIC, INT8, QuantizationRecipe, WeightRange
-from edgefer.converters.weight_ranges import ranges_by_name
-from edgefer.converters.weight_rounding import round_to_nearest
+from edgefer.converters.rounding import adaptive_rounding
+from edgefer.converters.rounding.adaptive_rounding import round_adaptively
+from edgefer.converters.rounding.bias_correction import correct_biases
+from edgefer.converters.rounding.coordinate_descent import best_rounding, rounding_error
+from edgefer.converters.rounding.input_moments import second_moments
+from edgefer.converters.rounding.weight_ranges import ranges_by_name
+from edgefer.converters.rounding.weight_rounding import round_to_nearest
 from edgefer.converters.weights import WeightedLayer, weighted_layers
 
 Float32Array = npt.NDArray[np.float32]
@@ -148,8 +149,8 @@ def test_the_moments_foretell_the_change_that_tensorflow_computes(
     """All positions counted, the form is the mean square of the layer's difference on the faces."""
     import tensorflow as tf
 
-    from edgefer.converters import input_moments
-    from edgefer.converters.input_patches import weights_to_matrices
+    from edgefer.converters.rounding import input_moments
+    from edgefer.converters.rounding.input_patches import weights_to_matrices
 
     monkeypatch.setattr(input_moments, "POSITIONS", 1000)
     tflite = convolution(kind, padding=padding, **options)

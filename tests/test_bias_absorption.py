@@ -10,7 +10,7 @@ import small_models
 
 from edgefer.converters import float_model
 from edgefer.converters.activations import channel_statistics
-from edgefer.converters.bias_absorption import absorb_high_biases
+from edgefer.converters.equalization.bias_absorption import absorb_high_biases
 
 HIGH = 20.0
 

@@ -8,10 +8,10 @@ import pytest
 import small_models
 
 from edgefer.converters import graph
-from edgefer.converters.bias_correction import correct_biases, mean_shift
 from edgefer.converters.calibration.patches import mean_patch
 from edgefer.converters.quantize import quantize
 from edgefer.converters.recipes import DYNAMIC, INT8
+from edgefer.converters.rounding.bias_correction import correct_biases, mean_shift
 from edgefer.converters.weights import WeightedLayer, rounded_to_int8, weighted_layers
 
 SAME, VALID = 0, 1

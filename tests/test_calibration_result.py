@@ -10,10 +10,10 @@ import pytest
 import small_models
 
 from edgefer.converters import graph
-from edgefer.converters.bias_correction import correct_biases
 from edgefer.converters.calibration import result
 from edgefer.converters.calibration.result import CalibrationResult
 from edgefer.converters.recipes import RangeMethod
+from edgefer.converters.rounding.bias_correction import correct_biases
 from edgefer.converters.weights import weighted_layers
 from edgefer.errors import DataError
 from edgefer.records import to_dict

@@ -8,8 +8,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from edgefer.converters.comparison import OperatorComparison
-from edgefer.converters.sensitivity import OperatorSensitivity, Sensitivity
+from edgefer.converters.insight.comparison import OperatorComparison
+from edgefer.converters.insight.sensitivity import OperatorSensitivity, Sensitivity
 from edgefer.data.labels import ALPHABETICAL_8
 from edgefer.evaluation.metrics import Accuracy
 from edgefer.report import charts, insight_charts

@@ -9,10 +9,11 @@ import pytest
 import small_models
 
 from edgefer import metadata
-from edgefer.converters import against_float, comparison, graph
-from edgefer.converters.comparison import OperatorComparison
+from edgefer.converters import graph
 from edgefer.converters.conversion import convert
 from edgefer.converters.cost import multiply_accumulates
+from edgefer.converters.insight import against_float, comparison
+from edgefer.converters.insight.comparison import OperatorComparison
 from edgefer.converters.job import ConversionJob, deliver
 from edgefer.converters.recipes import FLOAT16, INT8, INT16X8, QuantizationRecipe
 from edgefer.errors import ModelError
@@ -79,7 +80,7 @@ def test_a_network_that_is_too_large_to_compare_in_passing_says_so_on_its_page(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     cost = multiply_accumulates(graph.read(small_models.small()))
-    limit = "edgefer.converters.against_float.MOST_MULTIPLY_ACCUMULATES"
+    limit = "edgefer.converters.insight.against_float.MOST_MULTIPLY_ACCUMULATES"
     monkeypatch.setattr(limit, against_float.FACES * cost - 1)
     path = tmp_path / "small.tflite"
     path.write_bytes(metadata.write(small_models.small(), small_models.SPEC, {}))

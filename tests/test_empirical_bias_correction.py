@@ -12,9 +12,9 @@ import small_models
 from edgefer.converters import graph
 from edgefer.converters.activations import mean_activations
 from edgefer.converters.calibration.result import CalibrationResult
-from edgefer.converters.empirical_bias_correction import correct_empirically
 from edgefer.converters.quantize import quantize
 from edgefer.converters.recipes import DYNAMIC, INT8, INT16X8, QuantizationRecipe
+from edgefer.converters.rounding.empirical_bias_correction import correct_empirically
 from edgefer.converters.weights import weighted_layers
 from edgefer.errors import UsageError
 

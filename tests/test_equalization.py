@@ -9,14 +9,14 @@ import pytest
 import small_models
 
 from edgefer.converters import float_model, graph
-from edgefer.converters.channel_scaling import scaled
-from edgefer.converters.equalization import (
+from edgefer.converters.equalization.channel_scaling import scaled
+from edgefer.converters.equalization.cross_layer import (
     LARGEST_FACTOR,
     PairRanges,
     channel_factors,
     equalize,
 )
-from edgefer.converters.layer_pairs import activation_functions
+from edgefer.converters.equalization.layer_pairs import activation_functions
 from edgefer.converters.quantize import quantize
 from edgefer.converters.recipes import Precision, QuantizationRecipe
 

@@ -10,10 +10,10 @@ import small_models
 
 from edgefer import calibration_data
 from edgefer.converters import float_model, graph
-from edgefer.converters.channel_scaling import scaled
 from edgefer.converters.constants import WEIGHTS, write_constant
 from edgefer.converters.conversion import Conversion
-from edgefer.converters.layer_pairs import layer_pairs
+from edgefer.converters.equalization.channel_scaling import scaled
+from edgefer.converters.equalization.layer_pairs import layer_pairs
 from edgefer.converters.weights import rounded_to_int8, weighted_layers
 from edgefer.data.faces import LabelledFaces
 from edgefer.evaluation.inference import inputs_of

@@ -22,7 +22,7 @@ from edgefer import calibration_data, metadata
 from edgefer.cli.inspect import command
 from edgefer.converters import graph
 from edgefer.converters.conversion import convert
-from edgefer.converters.insight import Question, look
+from edgefer.converters.insight.reference import Question, look
 from edgefer.converters.recipes import FLOAT16, INT8, INT16X8, QuantizationRecipe
 from edgefer.errors import EdgeferError, UsageError
 from edgefer.models.spec import ModelSpec

@@ -6,8 +6,8 @@ import pytest
 import small_models
 
 from edgefer.converters import float_model, graph
-from edgefer.converters.intervals import intervals_before_activation
-from edgefer.converters.layer_pairs import activation_functions
+from edgefer.converters.equalization.intervals import intervals_before_activation
+from edgefer.converters.equalization.layer_pairs import activation_functions
 
 SEEDS = (0, 1, 2)
 

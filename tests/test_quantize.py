@@ -9,7 +9,6 @@ import pytest
 import small_models
 
 from edgefer.converters import graph
-from edgefer.converters.bias_correction import correct_biases
 from edgefer.converters.io_types import with_io_types
 from edgefer.converters.quantize import input_quantization, quantize
 from edgefer.converters.recipes import (
@@ -23,6 +22,7 @@ from edgefer.converters.recipes import (
     Precision,
     QuantizationRecipe,
 )
+from edgefer.converters.rounding.bias_correction import correct_biases
 from edgefer.converters.weights import rounded_to_int8, weighted_layers
 from edgefer.errors import ModelError, UsageError
 

@@ -11,6 +11,7 @@ import small_models
 from ai_edge_litert import schema_py_generated as schema
 from searches import candidate, comparison
 
+from edgefer.converters.insight.sensitivity import OperatorSensitivity
 from edgefer.converters.search.budget import (
     Budget,
     Verdict,
@@ -22,7 +23,6 @@ from edgefer.converters.search.budget import (
 from edgefer.converters.search.choosing import choice, pareto
 from edgefer.converters.search.held_out import HeldOutFaces, split
 from edgefer.converters.search.precision import ordered
-from edgefer.converters.sensitivity import OperatorSensitivity
 from edgefer.data.faces import LabelledFaces
 from edgefer.errors import BudgetError, DataError, ModelError, UsageError
 from edgefer.evaluation.metrics import Comparison, compare

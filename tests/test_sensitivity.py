@@ -10,14 +10,14 @@ import pytest
 import small_models
 
 from edgefer.converters import graph
-from edgefer.converters.bias_correction import correct_biases
-from edgefer.converters.comparison import OperatorComparison
 from edgefer.converters.constants import BIAS, WEIGHTS, write_constant
 from edgefer.converters.conversion import Conversion, convert
+from edgefer.converters.insight.comparison import OperatorComparison
+from edgefer.converters.insight.sensitivity import Sensitivity, measurable, sensitivities
+from edgefer.converters.insight.suspicion import most_suspicious
 from edgefer.converters.quantize import quantize
 from edgefer.converters.recipes import INT8, IoType, QuantizationRecipe, RangeMethod
-from edgefer.converters.sensitivity import Sensitivity, measurable, sensitivities
-from edgefer.converters.suspicion import most_suspicious
+from edgefer.converters.rounding.bias_correction import correct_biases
 from edgefer.converters.weights import weighted_layers
 
 BAD = 4

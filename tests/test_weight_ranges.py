@@ -12,8 +12,8 @@ import small_models
 from edgefer.converters import graph
 from edgefer.converters.quantize import quantize
 from edgefer.converters.recipes import DYNAMIC, INT8, INT16X8, QuantizationRecipe, WeightRange
-from edgefer.converters.weight_ranges import ranges_by_name, weight_ranges
-from edgefer.converters.weight_rounding import round_to_nearest
+from edgefer.converters.rounding.weight_ranges import ranges_by_name, weight_ranges
+from edgefer.converters.rounding.weight_rounding import round_to_nearest
 from edgefer.converters.weights import weighted_layers
 
 Float32Array = npt.NDArray[np.float32]

@@ -17,10 +17,10 @@ import numpy.typing as npt
 from edgefer import calibration_data, runtime
 from edgefer.converters import float_model, graph
 from edgefer.converters.activations import channel_statistics
-from edgefer.converters.channel_scaling import scaled
 from edgefer.converters.constants import BIAS, WEIGHTS, write_constant
 from edgefer.converters.conversion import Conversion
-from edgefer.converters.layer_pairs import LayerPair, activation_functions, layer_pairs
+from edgefer.converters.equalization.channel_scaling import scaled
+from edgefer.converters.equalization.layer_pairs import LayerPair, activation_functions, layer_pairs
 from edgefer.converters.recipes import INT8, QuantizationRecipe
 from edgefer.evaluation.inference import inputs_of
 from edgefer.models import bundled, checkpoints

@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgefer.converters.graph import Graph
-from edgefer.converters.input_patches import taps
+from edgefer.converters.rounding.input_patches import taps
 from edgefer.converters.weights import SAME_PADDING, WeightedLayer, weighted_layers
 
 Float64Array = npt.NDArray[np.float64]

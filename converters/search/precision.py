@@ -9,20 +9,20 @@ import numpy as np
 import numpy.typing as npt
 
 from edgefer.converters import graph
-from edgefer.converters.comparison import compare
 from edgefer.converters.conversion import Conversion
 from edgefer.converters.cost import multiply_accumulates
-from edgefer.converters.quantization import Report
-from edgefer.converters.recipes import QuantizationRecipe
-from edgefer.converters.search.candidate import Recipe
-from edgefer.converters.search.latencies import Latencies, quick
-from edgefer.converters.sensitivity import (
+from edgefer.converters.insight.comparison import compare
+from edgefer.converters.insight.sensitivity import (
     OperatorSensitivity,
     measurable,
     sensitivities,
     with_floats,
 )
-from edgefer.converters.suspicion import most_suspicious
+from edgefer.converters.insight.suspicion import most_suspicious
+from edgefer.converters.quantization import Report
+from edgefer.converters.recipes import QuantizationRecipe
+from edgefer.converters.search.candidate import Recipe
+from edgefer.converters.search.latencies import Latencies, quick
 from edgefer.errors import ModelError
 from edgefer.records import STRICT
 

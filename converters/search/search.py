@@ -18,6 +18,7 @@ from pathlib import Path
 
 from edgefer.converters.calibration.result import CalibrationResult
 from edgefer.converters.conversion import Conversion, ConvertedModel, tool_versions
+from edgefer.converters.insight.sensitivity import with_floats
 from edgefer.converters.quantization import Report
 from edgefer.converters.recipes import QuantizationRecipe
 from edgefer.converters.search import ladder, state
@@ -28,7 +29,6 @@ from edgefer.converters.search.held_out import HeldOutFaces, split
 from edgefer.converters.search.latencies import CHOOSING, RANKING, Latencies, on_device, quick
 from edgefer.converters.search.precision import SENSITIVITY_FACES, FloatStep, Ranking, float_steps
 from edgefer.converters.search.trials import Clock, TimeIsUpError, Timer, Trials
-from edgefer.converters.sensitivity import with_floats
 from edgefer.data.disjoint import content_hash
 from edgefer.data.faces import LabelledFaces
 from edgefer.errors import UsageError

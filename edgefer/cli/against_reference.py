@@ -14,7 +14,13 @@ from edgefer.cli import console
 from edgefer.cli.data_options import DATASETS, evaluation_faces
 from edgefer.cli.options import ModelPath, force_option
 from edgefer.cli.text import one_line
-from edgefer.converters.insight import COMPARED_FACES, SENSITIVITY_FACES, Insight, Question, look
+from edgefer.converters.insight.reference import (
+    COMPARED_FACES,
+    SENSITIVITY_FACES,
+    Insight,
+    Question,
+    look,
+)
 from edgefer.data.protocols import MAJORITY
 from edgefer.errors import UsageError
 from edgefer.models.contract import StatedContract

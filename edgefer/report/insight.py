@@ -5,9 +5,9 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from edgefer.converters.comparison import OperatorComparison
-from edgefer.converters.insight import Insight
-from edgefer.converters.sensitivity import OperatorSensitivity, Sensitivity
+from edgefer.converters.insight.comparison import OperatorComparison
+from edgefer.converters.insight.reference import Insight
+from edgefer.converters.insight.sensitivity import OperatorSensitivity, Sensitivity
 from edgefer.report import insight_charts
 from edgefer.report.page import Drawing, Page, Section
 

@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from edgefer.converters.comparison import OperatorComparison
-from edgefer.converters.sensitivity import OperatorSensitivity, Sensitivity
+from edgefer.converters.insight.comparison import OperatorComparison
+from edgefer.converters.insight.sensitivity import OperatorSensitivity, Sensitivity
 from edgefer.report.charts import COLOURS, canvas, svg
 
 if TYPE_CHECKING:

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from edgefer.converters.comparison import OperatorComparison
 from edgefer.converters.graph import Graph
+from edgefer.converters.insight.comparison import OperatorComparison
 
 
 def most_suspicious(

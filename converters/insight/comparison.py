@@ -3,7 +3,7 @@
 Shows where quantization hurts, as ai-edge tools' debuggers and AIMET's layer output comparison do:
 the tensors of both graphs have the same names, so that what each operator of the int8 model puts
 out can be held against what the float model has there. Errors add up from operator to operator;
-`edgefer.converters.sensitivity` tells what one operator does alone.
+`edgefer.converters.insight.sensitivity` tells what one operator does alone.
 """
 
 from __future__ import annotations

@@ -7,22 +7,22 @@ from typing import Any
 
 from edgefer import calibration_data, metadata, runtime
 from edgefer.converters import graph
-from edgefer.converters.comparison import OperatorComparison, compare
 from edgefer.converters.conversion import Conversion
 from edgefer.converters.cost import multiply_accumulates
 from edgefer.converters.graph import Graph
+from edgefer.converters.insight.comparison import OperatorComparison, compare
+from edgefer.converters.insight.rounded_reference import Making, making, rounded_reference
+from edgefer.converters.insight.sensitivity import Sensitivity, measurable, sensitivities
+from edgefer.converters.insight.suspicion import most_suspicious
 from edgefer.converters.job import open_float
 from edgefer.converters.quantization import Report
 from edgefer.converters.quantize import require_packages
 from edgefer.converters.recipes import INT8, Precision, QuantizationRecipe
-from edgefer.converters.rounded_reference import Making, making, rounded_reference
-from edgefer.converters.sensitivity import Sensitivity, measurable, sensitivities
 from edgefer.converters.shared_normalisation import (
     NORMALISED,
     is_shared,
     with_shared_normalisation,
 )
-from edgefer.converters.suspicion import most_suspicious
 from edgefer.data.faces import LabelledFaces
 from edgefer.errors import ModelError, UsageError
 from edgefer.evaluation.inference import inputs_of

@@ -26,14 +26,14 @@ import numpy.typing as npt
 
 from edgefer.converters import graph
 from edgefer.converters.activations import ChannelStatistics, channel_statistics
-from edgefer.converters.channel_scaling import column_shaped, scaled
-from edgefer.converters.intervals import (
+from edgefer.converters.equalization.channel_scaling import column_shaped, scaled
+from edgefer.converters.equalization.intervals import (
     Interval,
     factors_below_six,
     intervals_before_activation,
     weighted_interval,
 )
-from edgefer.converters.layer_pairs import LayerPair, layer_pairs
+from edgefer.converters.equalization.layer_pairs import LayerPair, layer_pairs
 from edgefer.progress import Progress
 
 Float32Array = npt.NDArray[np.float32]

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from edgefer.converters import graph
 from edgefer.converters.constants import BIAS, WEIGHTS, write_constant
-from edgefer.converters.layer_pairs import LayerPair
+from edgefer.converters.equalization.layer_pairs import LayerPair
 from edgefer.converters.weights import WeightedLayer
 
 Float64Array = npt.NDArray[np.float64]

@@ -11,7 +11,7 @@ from pathlib import Path
 from edgefer import calibration_data, metadata
 from edgefer.converters import graph
 from edgefer.converters.conversion import faces_hash, pixel_range
-from edgefer.converters.layer_pairs import layer_pairs
+from edgefer.converters.equalization.layer_pairs import layer_pairs
 from edgefer.converters.quantization import Report, SeenFaces, with_channels_alike
 from edgefer.converters.recipes import QuantizationRecipe
 from edgefer.evaluation.inference import inputs_of

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from edgefer.converters.graph import Graph, Operator
-from edgefer.converters.layer_pairs import (
+from edgefer.converters.equalization.layer_pairs import (
     CHANNEL_KEEPING_KINDS,
     LayerPair,
     activation_functions,
     fused_activation,
     keeps_channels,
 )
+from edgefer.converters.graph import Graph, Operator
 from edgefer.converters.weights import SAME_PADDING, WeightedLayer, weighted_layers
 
 Float64Array = npt.NDArray[np.float64]

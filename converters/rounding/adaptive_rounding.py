@@ -12,14 +12,14 @@ import numpy as np
 import numpy.typing as npt
 
 from edgefer.converters import graph
-from edgefer.converters.coordinate_descent import best_rounding
-from edgefer.converters.input_moments import second_moments
-from edgefer.converters.input_patches import (
+from edgefer.converters.rounding.coordinate_descent import best_rounding
+from edgefer.converters.rounding.input_moments import second_moments
+from edgefer.converters.rounding.input_patches import (
     group_count,
     matrices_to_weights,
     weights_to_matrices,
 )
-from edgefer.converters.weight_rounding import (
+from edgefer.converters.rounding.weight_rounding import (
     layers_by_weights,
     replace_weights,
     round_to_nearest,

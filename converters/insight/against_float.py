@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from edgefer.converters import graph
-from edgefer.converters.comparison import OperatorComparison, compare
 from edgefer.converters.cost import multiply_accumulates
+from edgefer.converters.insight.comparison import OperatorComparison, compare
 from edgefer.data.faces import LabelledFaces
 from edgefer.evaluation.inference import inputs_of
 from edgefer.models.spec import ModelSpec

@@ -12,10 +12,10 @@ import numpy.typing as npt
 
 from edgefer.converters import graph
 from edgefer.converters.activations import ChannelStatistics, channel_statistics
-from edgefer.converters.channel_scaling import column_shaped
 from edgefer.converters.constants import BIAS, write_constant
-from edgefer.converters.intervals import factors_below_six, intervals_before_activation
-from edgefer.converters.layer_pairs import LayerPair, activation_functions, layer_pairs
+from edgefer.converters.equalization.channel_scaling import column_shaped
+from edgefer.converters.equalization.intervals import factors_below_six, intervals_before_activation
+from edgefer.converters.equalization.layer_pairs import LayerPair, activation_functions, layer_pairs
 from edgefer.converters.weights import SAME_PADDING, WeightedLayer, weighted_layers
 from edgefer.progress import Progress
 

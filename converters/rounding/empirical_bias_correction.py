@@ -19,10 +19,10 @@ import numpy.typing as npt
 
 from edgefer.converters import graph
 from edgefer.converters.activations import mean_activations
-from edgefer.converters.bias_correction import mean_output
 from edgefer.converters.calibration.patches import CORRECTED_KINDS, mean_patch
 from edgefer.converters.constants import BIAS, write_constant
 from edgefer.converters.graph import Graph, Operator
+from edgefer.converters.rounding.bias_correction import mean_output
 from edgefer.converters.weights import WeightedLayer, weighted_layers
 from edgefer.errors import UsageError
 from edgefer.progress import Progress

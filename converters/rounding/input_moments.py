@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgefer.converters.activations import activations
-from edgefer.converters.input_patches import sampled_patches
+from edgefer.converters.rounding.input_patches import sampled_patches
 from edgefer.converters.weights import WeightedLayer
 from edgefer.progress import Progress
 

@@ -1,0 +1,1 @@
+"""Channels made alike where they share a scale, before anything is rounded."""

@@ -1,0 +1,1 @@
+"""Weights on the int8 grid, and biases that make up for it."""
