@@ -4,7 +4,7 @@
 
 Each tool is used as its own guide says, calibrated on edgefer's bundled faces, and measured on
 FER+'s test split against the float model: accuracy, drop, agreement, change of probabilities,
-size, and the wall time of the conversion.
+size, latency here in turns with the others, and the wall time of the conversion.
 """
 
 import dataclasses
@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from edgefer import calibration_data
 from edgefer.converters import conversion, float_model, recipes
+from edgefer.converters.search.latencies import CHOOSING, on_device
 from edgefer.data.faces import LabelledFaces
 from edgefer.data.reading import read_faces
 from edgefer.evaluation.inference import inputs_of
@@ -66,9 +67,19 @@ def litert_int8(checkpoint: Checkpoint, calibration: Inputs) -> bytes:
     return bytes(quantizer.quantize(result).quantized_model)
 
 
-def edgefer_int8(checkpoint: Checkpoint, faces: LabelledFaces) -> bytes:
+EVERYTHING = dataclasses.replace(
+    recipes.INT8, equalization=True, adaptive_rounding=True, empirical_bias_correction=True
+)
+"""What a search tries last before operators go back to float."""
+
+
+def edgefer_int8(
+    checkpoint: Checkpoint,
+    faces: LabelledFaces,
+    recipe: recipes.QuantizationRecipe = recipes.INT8,
+) -> bytes:
     """`edgefer convert --int8`."""
-    return conversion.convert_checkpoint(checkpoint, recipes.INT8, faces).tflite
+    return conversion.convert_checkpoint(checkpoint, recipe, faces).tflite
 
 
 def main(data: Path, source: Path) -> None:
@@ -81,31 +92,29 @@ def main(data: Path, source: Path) -> None:
         "TensorFlow int8": lambda: tensorflow_int8(checkpoint, inputs),
         "litert-quantizer int8": lambda: litert_int8(checkpoint, inputs),
         "edgefer int8": lambda: edgefer_int8(checkpoint, calibration),
-        "edgefer int8, no bias correction": lambda: (
-            conversion.convert_checkpoint(
-                checkpoint, dataclasses.replace(recipes.INT8, bias_correction=False), calibration
-            ).tflite
-        ),
+        "edgefer int8, every method": lambda: edgefer_int8(checkpoint, calibration, EVERYTHING),
     }
     with tempfile.TemporaryDirectory() as folder:
-        models, seconds = [], []
+        models, seconds, contents = [], [], {}
         for index, (name, convert) in enumerate(tools.items()):
             path = Path(folder) / f"{index}.tflite"
             started = time.perf_counter()
             with quiet():
-                path.write_bytes(convert())
+                contents[name] = convert()
+            path.write_bytes(contents[name])
             seconds.append(time.perf_counter() - started)
             models.append(EvaluatedModel(name=name, spec=checkpoint.spec, source=path))
         sizes = [model.source.stat().st_size for model in models if isinstance(model.source, Path)]
         result = evaluate(models, read_faces(data))
+    latency_ms = on_device("local", CHOOSING)(contents, None)
     drops = {row[0]: row[1:] for row in report.drop_rows(result)}
-    print("model | accuracy | drop, points | 95% interval | agreement | mean |Δp| | MB | s")
+    print("model | accuracy | drop, points | 95% interval | agreement | mean |Δp| | MB | ms | s")
     for model, size, taken in zip(result.models, sizes, seconds, strict=True):
         drop, interval, _, agreement, change = drops.get(model.name, ("–",) * 5)
         accuracy = report.percent(model.metrics.accuracy.value)
         print(
             f"{model.name} | {accuracy} | {drop} | {interval} | {agreement} | {change} | "
-            f"{size / 1e6:.2f} | {taken:.0f}"
+            f"{size / 1e6:.2f} | {latency_ms[model.name]:.3f} | {taken:.0f}"
         )
 
 
