@@ -69,6 +69,8 @@ def test_a_tarball_of_the_package_is_taken_and_nothing_else_in_it(tmp_path: Path
         (tarball(PACKAGE)[:-200], "is no .tgz of the npm package @litertjs/core"),
         (tarball({"package.json": b"{}"}), "it has no wasm/litert_wasm_internal.js"),
     ],
+    # A tarball holds the time at which it was made, so that none is a name for a test.
+    ids=["not a tarball", "cut off", "without its wasm"],
 )
 def test_another_file_is_refused_in_one_line(tmp_path: Path, content: bytes, problem: str) -> None:
     path = tmp_path / "core.tgz"
