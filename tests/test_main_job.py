@@ -35,7 +35,8 @@ PRECISIONS = ("float32", "float16", "dynamic", "int16x8", "int8")
 def errors(ended: Ended) -> list[str]:
     """Return the lines on stderr that are no progress of a run without a terminal."""
     stages = (
-        "Reading", "Converting", "Evaluating", "Comparing", "Inspecting", "Writing", "Training",
+        "Reading", "Converting", "Calibrating", "Evaluating", "Comparing", "Inspecting", "Writing",
+        "Training",
     )  # fmt: skip
     return [line for line in ended.err.splitlines() if not line.startswith(stages)]
 
