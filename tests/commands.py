@@ -28,3 +28,12 @@ def edgefer(*arguments: object, cwd: Path | None = None, **environment: str) -> 
         check=False,
     )
     return Ended(ended.returncode, ended.stdout, ended.stderr)
+
+
+def errors(ended: Ended) -> list[str]:
+    """Return the lines on stderr that are no progress of a run without a terminal."""
+    stages = (
+        "Reading", "Converting", "Calibrating", "Evaluating", "Comparing", "Inspecting", "Writing",
+        "Training",
+    )  # fmt: skip
+    return [line for line in ended.err.splitlines() if not line.startswith(stages)]

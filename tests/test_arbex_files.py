@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch_saved
-from commands import Ended, edgefer
+from commands import Ended, edgefer, errors
 
 from edgefer import calibration_data, metadata, runtime
 from edgefer.errors import ModelError
@@ -28,14 +28,6 @@ LABELS = ("neutral", "anger", "disgust", "fear", "happiness", "sadness", "surpri
 STATED = ("--labels", ",".join(LABELS))
 
 States = dict[str, npt.NDArray[Any]]
-
-
-def errors(ended: Ended) -> list[str]:
-    """Return the lines on stderr that are no progress of a run without a terminal."""
-    stages = (
-        "Reading", "Converting", "Evaluating", "Comparing", "Inspecting", "Writing", "Training",
-    )  # fmt: skip
-    return [line for line in ended.err.splitlines() if not line.startswith(stages)]
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from commands import Ended, edgefer
+from commands import Ended, edgefer, errors
 
 from edgefer import calibration_data, metadata, runtime
 from edgefer.data.faces import LabelledFaces
@@ -30,15 +30,6 @@ from edgefer.models.patt_lite.network import ATTENTION_SCALE, Attention, PattLit
 QUADRANT = ("--labels", "anger,happiness,neutral,surprise", "--mean", "127.5", "--std", "127.5")
 BUNDLED_MODEL = bundled.models()[bundled.DEFAULT]
 PRECISIONS = ("float32", "float16", "dynamic", "int16x8", "int8")
-
-
-def errors(ended: Ended) -> list[str]:
-    """Return the lines on stderr that are no progress of a run without a terminal."""
-    stages = (
-        "Reading", "Converting", "Calibrating", "Evaluating", "Comparing", "Inspecting", "Writing",
-        "Training",
-    )  # fmt: skip
-    return [line for line in ended.err.splitlines() if not line.startswith(stages)]
 
 
 @pytest.fixture(scope="module")
