@@ -1,11 +1,14 @@
 """A calibration as a file: it stands for the faces, and for one float model."""
 
+import gzip
 import json
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import small_models
 
@@ -17,6 +20,8 @@ from edgefer.converters.rounding.bias_correction import correct_biases
 from edgefer.converters.weights import weighted_layers
 from edgefer.errors import DataError
 from edgefer.records import to_dict
+
+Float32Array = npt.NDArray[np.float32]
 
 FACES = small_models.inputs(20, seed=3)
 
@@ -57,7 +62,7 @@ def test_a_file_holds_no_face(tmp_path: Path) -> None:
     result.write(path, calibrated())
     values = json.loads(path.read_text())
     assert set(values) == {
-        "schema_version", "model_hash", "faces_hash", "faces", "tensors", "mean_patches",
+        "kind", "schema_version", "model", "faces_hash", "faces", "tensors", "mean_patches",
     }  # fmt: skip
     lengths = [len(tensor["counts"]) for tensor in values["tensors"]]
     assert max(lengths) <= 2049 < FACES[0].size
@@ -106,6 +111,62 @@ def test_another_model_is_a_data_error() -> None:
             calibrated().fitted_to(other, source="o.tflite")
 
 
+def with_weights(change: Callable[[Float32Array], Float32Array]) -> bytes:
+    """Return the small model after a change to all of its float constants."""
+
+    def rewrite(model: Any) -> None:
+        for tensor in graph.read(small_models.small()).tensors:
+            if tensor.is_float and tensor.data is not None:
+                buffer = model.buffers[model.subgraphs[0].tensors[tensor.index].buffer]
+                values = change(tensor.data.copy()).astype(np.float32)
+                buffer.data = values.reshape(-1).view(np.uint8)
+
+    return small_models.patched(small_models.small(), rewrite)
+
+
+def test_the_same_network_made_on_another_processor_is_known() -> None:
+    """Its folded weights differ by a few roundings."""
+    random = np.random.default_rng(0)
+    elsewhere = with_weights(lambda w: w * (1 + random.uniform(-1e-6, 1e-6, w.shape)))
+    assert elsewhere != small_models.small()
+    assert calibrated().fitted_to(elsewhere) == calibrated()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda w: w * np.float32(1.001),
+        lambda w: w[..., ::-1],
+        lambda w: -w,
+        lambda w: w + np.random.default_rng(1).normal(0, 0.01, w.shape),
+    ],
+    ids=["scaled", "channels reversed", "negated", "trained on"],
+)
+def test_other_weights_make_another_model(change: Callable[[Float32Array], Float32Array]) -> None:
+    with pytest.raises(DataError, match="is of another float model"):
+        calibrated().fitted_to(with_weights(change))
+
+
+def test_a_file_packed_by_gzip_is_the_same_calibration(tmp_path: Path) -> None:
+    result.write(tmp_path / "c.json", calibrated())
+    result.write(tmp_path / "c.json.gz", calibrated())
+    packed = (tmp_path / "c.json.gz").read_bytes()
+    assert gzip.decompress(packed) == (tmp_path / "c.json").read_bytes()
+    assert result.read(tmp_path / "c.json.gz") == calibrated()
+    (tmp_path / "cut.json.gz").write_bytes(packed[: len(packed) // 2])
+    with pytest.raises(DataError, match="cannot be read: damaged gzip data"):
+        result.read(tmp_path / "cut.json.gz")
+
+
+def test_gzip_is_not_unpacked_beyond_what_a_calibration_may_hold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(result, "MOST_BYTES", 1_000_000)
+    (tmp_path / "bomb").write_bytes(gzip.compress(b"{" + b" " * 1_000_000))
+    with pytest.raises(DataError, match="is larger than 1,000,000 bytes"):
+        result.read(tmp_path / "bomb")
+
+
 def changed(place: tuple[str | int, ...], value: Any) -> bytes:
     values = to_dict(calibrated())
     inner: Any = values
@@ -122,7 +183,9 @@ def changed(place: tuple[str | int, ...], value: Any) -> bytes:
         (("faces",), "20", "faces: "),
         (("faces",), 0, "faces are no number above zero"),
         (("pictures",), [], "pictures: "),
-        (("model_hash",), None, "model_hash: "),
+        (("kind",), "a calibration", "kind: "),
+        (("model", "structure"), None, "model.structure: "),
+        (("model", "projections", 0), float("nan"), "model.projections.0: "),
         (("tensors",), {}, "tensors: "),
         (("tensors", 1, "low"), float("nan"), "tensors.1.low: "),
         (("tensors", 1, "low"), float("-inf"), "tensors.1.low: "),
