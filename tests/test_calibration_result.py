@@ -111,7 +111,7 @@ def test_another_model_is_a_data_error() -> None:
             calibrated().fitted_to(other, source="o.tflite")
 
 
-def with_weights(change: Callable[[Float32Array], Float32Array]) -> bytes:
+def with_weights(change: Callable[[Float32Array], npt.NDArray[np.floating[Any]]]) -> bytes:
     """Return the small model after a change to all of its float constants."""
 
     def rewrite(model: Any) -> None:
