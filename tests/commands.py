@@ -33,7 +33,7 @@ def edgefer(*arguments: object, cwd: Path | None = None, **environment: str) -> 
 def errors(ended: Ended) -> list[str]:
     """Return the lines on stderr that are no progress of a run without a terminal."""
     stages = (
-        "Reading", "Converting", "Calibrating", "Evaluating", "Comparing", "Inspecting", "Writing",
-        "Training",
+        "Reading", "Converting", "Equalizing", "Absorbing", "Calibrating", "Rounding", "Correcting",
+        "Evaluating", "Comparing", "Measuring", "Inspecting", "Writing", "Training",
     )  # fmt: skip
     return [line for line in ended.err.splitlines() if not line.startswith(stages)]

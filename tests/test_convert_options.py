@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 import small_models
-from commands import Ended, edgefer
+from commands import Ended, edgefer, errors
 
 from edgefer import calibration_data, metadata
 from edgefer.cli.recipe_options import recipes_for
@@ -81,8 +81,7 @@ def convert(
 
 def error(ended: Ended) -> str:
     """Return the only line on stderr that is no progress."""
-    stages = ("Reading", "Converting", "Calibrating", "Comparing", "Evaluating", "Writing")
-    (line,) = [line for line in ended.err.splitlines() if not line.startswith(stages)]
+    (line,) = errors(ended)
     assert ended.out == ""
     return line.removeprefix("edgefer: error: ")
 

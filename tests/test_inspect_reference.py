@@ -16,7 +16,7 @@ import equalized
 import numpy as np
 import pytest
 import small_models
-from commands import Ended, edgefer
+from commands import Ended, edgefer, errors
 
 from edgefer import calibration_data, metadata
 from edgefer.cli.inspect import command
@@ -84,11 +84,6 @@ def rename(model: Any) -> None:
 def inspected(folder: Path, *arguments: object) -> Ended:
     """Run the command on six faces in the folder of the models."""
     return edgefer("inspect", *arguments, "--data", "faces", cwd=folder)
-
-
-def errors(ended: Ended) -> list[str]:
-    stages = ("Reading", "Comparing", "Measuring", "Inspecting")
-    return [line for line in ended.err.splitlines() if not line.startswith(stages)]
 
 
 def found(folder: Path, *arguments: object) -> dict[str, Any]:
