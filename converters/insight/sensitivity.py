@@ -6,10 +6,8 @@ sensitivity analysis and the layer sensitivity of Wu et al. 2020, "Integer Quant
 Learning Inference" (arXiv 2004.09602), section 5.2, ask the same questions.
 """
 
-import tempfile
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -115,7 +113,7 @@ def sensitivities(
     names = [content.tensors[operator.outputs[0]].name for operator in content.operators]
     candidates = measurable(content, recipe)
     measured = candidates if positions is None else sorted(positions)
-    exact = _probabilities(conversion.float_tflite, faces)
+    exact = runtime.open_made(conversion.float_tflite).probabilities(faces)
 
     def effect(floats: frozenset[int]) -> tuple[float, float]:
         variant = with_floats(recipe, {names[index] for index in floats})
@@ -171,13 +169,6 @@ def with_floats(recipe: QuantizationRecipe, names: Collection[str]) -> Quantizat
 
 def _effect(tflite: bytes, exact: Float32Array, faces: Float32Array) -> tuple[float, float]:
     """Return the mean absolute change of a probability, and the agreement."""
-    found = _probabilities(tflite, faces)
+    found = runtime.open_made(tflite).probabilities(faces)
     agreement = float((found.argmax(axis=1) == exact.argmax(axis=1)).mean())
     return mean_probability_change(found, exact), agreement
-
-
-def _probabilities(tflite: bytes, faces: Float32Array) -> Float32Array:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.tflite"
-        path.write_bytes(tflite)
-        return runtime.open_model(path, checked=True).probabilities(faces)
