@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import cv2
@@ -14,7 +15,9 @@ import pytest
 import small_models
 from commands import Ended, edgefer
 
+from edgefer import calibration_data
 from edgefer.converters import float_model
+from edgefer.evaluation.inference import inputs_of
 from edgefer.models import bundled, checkpoints
 
 STATE = "small-int8.search.json"
@@ -156,23 +159,48 @@ def test_a_budget_that_makes_no_sense_is_one_line(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.slow
-def test_rescaled_channels_are_brought_back_to_half_a_point(tmp_path: Path) -> None:
-    """Plain int8 loses more than 20 points of it; the search finds equalization."""
+@pytest.fixture(scope="module")
+def hard(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
+    """Write models that plain int8 ruins, made from the bundled one."""
+    folder = tmp_path_factory.mktemp("hard")
     checkpoint = checkpoints.read(bundled.models()[bundled.DEFAULT])
     original = float_model.from_keras(checkpoint.build(batch_size=1))
-    hard = tmp_path / "hard.tflite"
-    hard.write_bytes(hard_cases.rescaled(original))
-    spec = checkpoint.spec
-    options = (
-        "--labels", ",".join(spec.labels), "--mean", "127.5", "--std", "127.5", "--max-drop", 5,
+    images = calibration_data.calibration_faces().images
+    found = {}
+    for case, content in hard_cases.cases(original, inputs_of(images, checkpoint.spec)).items():
+        found[case] = folder / f"{case.replace(' ', '-')}.tflite"
+        found[case].write_bytes(content)
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("case", "at_least", "method"),
+    [
+        ("rescaled channels", 20, ("equalization", True)),
+        ("outliers", 20, ("activation_ranges", "percentile")),
+        ("unused channels", 0, None),
+    ],
+)
+def test_hard_models_are_brought_back_to_half_a_point(
+    case: str,
+    at_least: float,
+    method: tuple[str, object] | None,
+    hard: Mapping[str, Path],
+    tmp_path: Path,
+) -> None:
+    """Plain int8 loses more than `at_least` points of it; the search finds the method."""
+    labels = ",".join(checkpoints.read(bundled.models()[bundled.DEFAULT]).spec.labels)
+    ended = edgefer(
+        "convert", hard[case], "--int8", "--labels", labels, "--mean", "127.5", "--std", "127.5",
+        "--max-drop", 5, "--json", "--output", tmp_path,
     )  # fmt: skip
-    ended = edgefer("convert", hard, "--int8", *options, "--json", "--output", tmp_path)
     assert ended.code == 0, ended.err
     result = json.loads(ended.out)
     found = result["models"][0]["search"]
     plain, taken = found["candidates"][0], found["candidates"][found["chosen"]]
-    assert plain["comparison"]["drop_points"] > 20
-    assert taken["recipe"]["equalization"] is True
+    assert plain["comparison"]["drop_points"] >= at_least
+    if method is not None:
+        assert taken["recipe"][method[0]] == method[1]
     lost = result["evaluation"]["models"][1]["comparison"]
     assert lost["drop_points"] <= 0.5
