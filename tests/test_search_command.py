@@ -147,6 +147,8 @@ def test_a_conversion_without_a_search_leaves_a_state_alone(work: Path, tmp_path
         (("--float16", "--max-drop", "nan"), "give 0 or more"),
         (("--int8", "--max-drop", "1", "--no-evaluate"), "need the evaluation"),
         (("--int8", "--max-drop", "1", "--device", "toaster"), "toaster"),
+        (("--int8", "--device", "local"), "--device is of a search"),
+        (("--float16", "--max-drop", "1", "--time-limit", "5"), "--time-limit is of a search"),
     ],
 )
 def test_a_budget_that_makes_no_sense_is_one_line(

@@ -63,15 +63,13 @@ MOST_SEARCH_FACES = MOST_FACES + MOST_HELD_OUT_FACES
     "--time-limit",
     type=click.FloatRange(min=0, min_open=True),
     metavar="MINUTES",
-    default=Budget.time_limit_s / 60,
-    help="Of a search.",
+    help=f"Of a search; {Budget.time_limit_s / 60:g} if not given.",
 )
 @click.option(
     "--device",
     metavar="DEVICE",
-    default=Budget.device,
     shell_complete=complete_device,
-    help="Where a search measures latency, as for edgefer bench.",
+    help="Where a search measures latency, as for edgefer bench; this machine if not given.",
 )
 @click.option(
     "--min-accuracy", type=click.FloatRange(0, 100), metavar="PERCENT", help="… or has less."
@@ -94,8 +92,8 @@ def command(
     protocol: str,
     is_evaluated: bool,
     max_drop: float | None,
-    time_limit: float,
-    device: str,
+    time_limit: float | None,
+    device: str | None,
     min_accuracy: float | None,
     stated: StatedContract,
     output: Path,
@@ -114,6 +112,12 @@ def command(
     budget = None if max_drop is None else budget_of(max_drop, time_limit, device)
     makes_int8 = any(recipe.precision is Precision.INT8 for recipe in recipes)
     is_searched = budget is not None and makes_int8 and "--recipe" not in stated_methods
+    if not is_searched and (time_limit, device) != (None, None):
+        option = "--device" if time_limit is None else "--time-limit"
+        raise UsageError(
+            f"{option} is of a search, and nothing is searched for: give --int8 with --max-drop, "
+            "and no --recipe"
+        )
     if is_searched and stated_methods:
         raise UsageError(
             f"--max-drop searches for the methods: leave out {stated_methods[0]}, or state all of "
@@ -153,12 +157,16 @@ def command(
     require_budget(delivery)
 
 
-def budget_of(max_drop: float, time_limit: float, device: str) -> Budget:
+def budget_of(max_drop: float, time_limit: float | None, device: str | None) -> Budget:
     """Return the budget that the options state; UsageError unless it is one device."""
-    devices = reachable.expand((device,))
+    devices = reachable.expand((device or Budget.device,))
     if len(devices) != 1:
         raise UsageError(f"--device {device} is {', '.join(devices)}: give one of them")
-    return Budget(max_drop_points=max_drop, time_limit_s=60 * time_limit, device=devices[0])
+    return Budget(
+        max_drop_points=max_drop,
+        time_limit_s=Budget.time_limit_s if time_limit is None else 60 * time_limit,
+        device=devices[0],
+    )
 
 
 def show(delivery: Delivery, paths: list[Path]) -> None:
