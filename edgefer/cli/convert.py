@@ -159,7 +159,7 @@ def command(
 
 def budget_of(max_drop: float, time_limit: float | None, device: str | None) -> Budget:
     """Return the budget that the options state; UsageError unless it is one device."""
-    devices = reachable.expand((device or Budget.device,))
+    devices = reachable.expand((Budget.device if device is None else device,))
     if len(devices) != 1:
         raise UsageError(f"--device {device} is {', '.join(devices)}: give one of them")
     return Budget(
