@@ -14,9 +14,13 @@ from edgefer.converters import float_model, graph
 from edgefer.converters.quantize import quantize
 from edgefer.converters.recipes import DYNAMIC, INT8, QuantizationRecipe, WeightRange
 from edgefer.converters.rounding import adaptive_rounding
-from edgefer.converters.rounding.adaptive_rounding import round_adaptively
+from edgefer.converters.rounding.adaptive_rounding import round_adaptively, with_ridge
 from edgefer.converters.rounding.bias_correction import correct_biases
-from edgefer.converters.rounding.coordinate_descent import best_rounding, rounding_error
+from edgefer.converters.rounding.coordinate_descent import (
+    best_rounding,
+    errors_passed_on,
+    rounding_error,
+)
 from edgefer.converters.rounding.input_moments import second_moments
 from edgefer.converters.rounding.weight_ranges import ranges_by_name
 from edgefer.converters.rounding.weight_rounding import round_to_nearest
@@ -93,12 +97,32 @@ def test_of_more_weights_the_rounding_found_is_near_the_best() -> None:
     assert np.mean(nearest_shares) > 2
 
 
-@pytest.mark.parametrize("inputs", [9, 150])
+def gptq(weights: Float64Array, moments: Float64Array) -> Float64Array:
+    """Round as Frantar et al. 2023 define it: their equations 2 and 3, by inverses, unblocked."""
+    moved, rounded, inverse = weights.copy(), np.empty_like(weights), np.linalg.inv(moments)
+    for index, weight in enumerate(weights):
+        within = np.clip(np.rint(moved[index]), np.floor(weight), np.ceil(weight))
+        rounded[index] = np.clip(within, -127, 127)
+        error = (moved[index] - rounded[index]) / inverse[0, 0]
+        moved[index + 1 :] -= inverse[1:, :1] * error
+        inverse = inverse[1:, 1:] - inverse[1:, :1] * inverse[:1, 1:] / inverse[0, 0]
+    return rounded
+
+
+@pytest.mark.parametrize("inputs", [1, 30, 64, 150])
+def test_errors_are_passed_on_as_by_gptq(inputs: int) -> None:
+    weights, moments = steps(2, inputs, 5), correlated(inputs, 2)
+    found = errors_passed_on(weights, moments)
+    for group in range(2):
+        np.testing.assert_array_equal(found[group], gptq(weights[group], moments[group]))
+
+
+@pytest.mark.parametrize("inputs", [9, 150, 1100])
 def test_roundings_are_neighbours_within_the_grid_and_never_worse_than_nearest(
     inputs: int,
 ) -> None:
-    """More inputs than one block of the search holds, in groups."""
-    weights, moments = steps(2, inputs, 5), correlated(inputs, 2)
+    """Few inputs, more than one block of the search holds, and too many for two descents."""
+    weights, moments = steps(2, inputs, 5), with_ridge(correlated(inputs, 2))
     rounded = best_rounding(weights, moments)
     np.testing.assert_array_equal(rounded, np.rint(rounded))
     assert np.abs(rounded).max() == 127

@@ -83,9 +83,10 @@ def _adapted(layer: WeightedLayer, moments: Float64Array, ranges: Float32Array) 
 
 def with_ridge(moments: Float64Array) -> Float64Array:
     """Return moments that are positive definite, however few the faces."""
-    size = np.einsum("gkk->gk", moments).mean(axis=1)
-    ridge = np.maximum(_RIDGE * size, _LEAST_RIDGE)
-    return np.asarray(moments + ridge[:, None, None] * np.eye(moments.shape[1]))
+    definite = moments.copy()
+    diagonals = np.einsum("gkk->gk", definite)
+    diagonals += np.maximum(_RIDGE * diagonals.mean(axis=1, keepdims=True), _LEAST_RIDGE)
+    return definite
 
 
 def _part(progress: Progress | None, number: int, passes: int) -> Progress | None:

@@ -6,7 +6,8 @@ Rounding moves an output channel by (ŵ − w)ᵀ x. Its mean square over inputs
 3.1. They relax it and descend a gradient. Here all choices are tried where an output has few
 inputs, as in depthwise layers; else weights are visited one after the other and each turned over
 where that makes the form smaller, from two starts: to nearest, and with every weight's error made
-up for by the weights after it, as in Frantar et al. 2023, "GPTQ" (arXiv 2210.17323), section 3.
+up for by the weights after it, as in Frantar et al. 2023, "GPTQ" (arXiv 2210.17323), section 3, in
+the equal form of Chee et al. 2023, "QuIP" (arXiv 2307.13304), section 3, which inverts nothing.
 
 Arrays have the axes (groups, inputs, outputs), in which every output of a group sees the same
 inputs; weights are in steps of their grid, and moments (groups, inputs, inputs).
@@ -22,6 +23,10 @@ LARGEST = 127
 
 _MOST_TRIED = 12
 """Inputs for which all choices are tried: 4,096 at most."""
+
+_MOST_FROM_NEAREST = 1024
+"""Inputs up to which the descent from nearest is worth its many sweeps: among 512 it is the better
+one for one output in fifteen, by a percent, and among 1,152 and more for none."""
 
 _SWEEPS = 20
 _WORTHWHILE = 1 / 1000
@@ -43,10 +48,9 @@ def best_rounding(weights: Float64Array, moments: Float64Array) -> Float64Array:
     if weights.shape[1] <= _MOST_TRIED:
         return _best_of_all(weights, moments)
     nearest = np.clip(np.rint(weights), -LARGEST, LARGEST)
-    found = [
-        _descended(start, weights, moments)
-        for start in (nearest, _errors_passed_on(weights, moments))
-    ]
+    if weights.shape[1] <= _MOST_FROM_NEAREST:
+        nearest = _descended(nearest, weights, moments)
+    found = nearest, _descended(errors_passed_on(weights, moments), weights, moments)
     errors = [rounding_error(rounded - weights, moments) for rounded in found]
     return np.where((errors[1] < errors[0])[:, None], found[1], found[0])
 
@@ -116,23 +120,29 @@ def _sweep_block(
     slopes += moments[:, :, block] @ (rounded[:, block] - before)
 
 
-def _errors_passed_on(weights: Float64Array, moments: Float64Array) -> Float64Array:
-    """Round one weight after the other, the others moved to make up for its error."""
-    factors = np.linalg.cholesky(np.linalg.inv(moments)).transpose(0, 2, 1)
-    factors = factors / np.einsum("gkk->gk", factors)[:, :, None]
+def errors_passed_on(weights: Float64Array, moments: Float64Array) -> Float64Array:
+    """Return each weight rounded, one after the other, the later ones moved to make up for it."""
+    factors = _unit_factors(moments)
     limits = _neighbours(weights)
     moved, rounded = weights.copy(), np.empty_like(weights)
     size = weights.shape[1]
     for first in range(0, size, _BLOCK):
         block = slice(first, min(first + _BLOCK, size))
-        errors = _pass_on_in_block(block, moved, rounded, limits, factors)
+        errors = _pass_on_in_block(block, weights, moved, rounded, limits, factors)
         later = slice(block.stop, size)
-        moved[:, later] -= factors[:, block, later].transpose(0, 2, 1) @ errors
+        moved[:, later] += factors[:, block, later].transpose(0, 2, 1) @ errors
     return rounded
+
+
+def _unit_factors(moments: Float64Array) -> Float64Array:
+    """Return the unit upper triangular U of moments = U D Uᵀ, by Cholesky from the other end."""
+    factors = np.linalg.cholesky(moments[:, ::-1, ::-1])[:, ::-1, ::-1]
+    return factors / np.einsum("gkk->gk", factors)[:, None]
 
 
 def _pass_on_in_block(
     block: slice,
+    weights: Float64Array,
     moved: Float64Array,
     rounded: Float64Array,
     limits: tuple[Float64Array, Float64Array],
@@ -144,7 +154,7 @@ def _pass_on_in_block(
     for index, position in enumerate(range(block.start, block.stop)):
         nearest = np.rint(moved[:, position])
         rounded[:, position] = np.clip(nearest, down[:, position], up[:, position])
-        errors[:, index] = moved[:, position] - rounded[:, position]
+        errors[:, index] = weights[:, position] - rounded[:, position]
         rest = slice(position + 1, block.stop)
-        moved[:, rest] -= factors[:, position, rest, None] * errors[:, index, None]
+        moved[:, rest] += factors[:, position, rest, None] * errors[:, index, None]
     return errors

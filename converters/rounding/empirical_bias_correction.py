@@ -9,7 +9,6 @@ The shift is that before a fused activation, which no tensor holds: a layer is l
 follows from the layer's mean inputs in both networks, weights and biases.
 """
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,11 +17,11 @@ import numpy as np
 import numpy.typing as npt
 
 from edgefer.converters import graph
-from edgefer.converters.activations import mean_activations
 from edgefer.converters.calibration.patches import CORRECTED_KINDS, mean_patch
 from edgefer.converters.constants import BIAS, write_constant
-from edgefer.converters.graph import Graph, Operator
+from edgefer.converters.graph import Graph
 from edgefer.converters.rounding.bias_correction import mean_output
+from edgefer.converters.stepwise import StepwiseRun
 from edgefer.converters.weights import WeightedLayer, weighted_layers
 from edgefer.errors import UsageError
 from edgefer.progress import Progress
@@ -61,16 +60,17 @@ def correct_empirically(
     pairs = _pairs(graph.read(int8_tflite), graph.read(float_tflite))
     if not pairs:
         raise UsageError("no layer has int8 inputs and an int32 bias to correct; convert to int8")
-    model = graph.unpack(int8_tflite, source="model")
+    run = StepwiseRun(int8_tflite, faces)
     for number, pair in enumerate(pairs):
         exact = np.asarray(pair.theirs.weights.data, np.float64)
         wanted = pair.theirs.bias_values() + mean_output(
             pair.theirs, exact, mean_patches[pair.name]
         )
-        seen = _mean_input(model, pair.ours, faces, _part(progress, number, len(pairs)))
+        run.advance(pair.ours.operator.index, _part(progress, number, len(pairs)))
+        seen = _mean_input(pair.ours, run)
         bias = _bias(pair.ours, wanted - _without_bias(pair.ours, seen))
-        write_constant(model, pair.ours.operator.index, BIAS, bias)
-    return graph.pack(model)
+        write_constant(run.model, pair.ours.operator.index, BIAS, bias)
+    return graph.pack(run.model)
 
 
 def _pairs(ours: Graph, theirs: Graph) -> list[_Pair]:
@@ -88,25 +88,13 @@ def _pairs(ours: Graph, theirs: Graph) -> list[_Pair]:
     return found
 
 
-def _mean_input(
-    model: Any, layer: WeightedLayer, faces: Float32Array, progress: Progress | None
-) -> Float64Array:
-    """Return a layer's input averaged over faces, real; the graph is run up to the layer."""
+def _mean_input(layer: WeightedLayer, run: StepwiseRun) -> Float64Array:
+    """Return a layer's input averaged over faces, real."""
     index = layer.operator.inputs[0]
-    start = graph.pack(_up_to(model, layer.operator))
-    mean = mean_activations(start, faces, [index], progress)[index]
-    image = graph.read(start).tensors[index]
+    image = run.content.tensors[index]
     zero_point = 0 if image.quantization is None else image.quantization.zero_points[0]
+    mean = run.values(index).mean(axis=0, dtype=np.float64)
     return np.asarray((mean - zero_point) * _scales(image)[0])
-
-
-def _up_to(model: Any, last: Operator) -> Any:
-    """Return a model that ends in one of its operators."""
-    start, subgraph = copy.copy(model), copy.copy(model.subgraphs[0])
-    subgraph.operators = subgraph.operators[: last.index + 1]
-    subgraph.outputs = list(last.outputs)
-    start.subgraphs, start.signatureDefs = [subgraph, *model.subgraphs[1:]], []
-    return start
 
 
 def _without_bias(layer: WeightedLayer, mean_input: Float64Array) -> Float64Array:
