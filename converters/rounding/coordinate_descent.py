@@ -25,8 +25,9 @@ _MOST_TRIED = 12
 """Inputs for which all choices are tried: 4,096 at most."""
 
 _MOST_FROM_NEAREST = 1024
-"""Inputs up to which the descent from nearest is worth its many sweeps: among 512 it is the better
-one for one output in fifteen, by a percent, and among 1,152 and more for none."""
+"""Inputs up to which the descent from nearest is worth its many sweeps. In the layers tried, it was
+the better one for a tenth of the outputs with 512 inputs, which took 0.2% off the error, and for
+none with 702 and more."""
 
 _SWEEPS = 20
 _WORTHWHILE = 1 / 1000
@@ -123,12 +124,11 @@ def _sweep_block(
 def errors_passed_on(weights: Float64Array, moments: Float64Array) -> Float64Array:
     """Return each weight rounded, one after the other, the later ones moved to make up for it."""
     factors = _unit_factors(moments)
-    limits = _neighbours(weights)
     moved, rounded = weights.copy(), np.empty_like(weights)
     size = weights.shape[1]
     for first in range(0, size, _BLOCK):
         block = slice(first, min(first + _BLOCK, size))
-        errors = _pass_on_in_block(block, weights, moved, rounded, limits, factors)
+        errors = _pass_on_in_block(block, weights, moved, rounded, factors)
         later = slice(block.stop, size)
         moved[:, later] += factors[:, block, later].transpose(0, 2, 1) @ errors
     return rounded
@@ -145,15 +145,14 @@ def _pass_on_in_block(
     weights: Float64Array,
     moved: Float64Array,
     rounded: Float64Array,
-    limits: tuple[Float64Array, Float64Array],
     factors: Float64Array,
 ) -> Float64Array:
     """Round a block of inputs, its errors passed on within it; return the errors."""
-    down, up = limits
-    errors = np.empty_like(moved[:, block])
+    down, up = _neighbours(weights[:, block])
+    errors = np.empty_like(down)
     for index, position in enumerate(range(block.start, block.stop)):
         nearest = np.rint(moved[:, position])
-        rounded[:, position] = np.clip(nearest, down[:, position], up[:, position])
+        rounded[:, position] = np.clip(nearest, down[:, index], up[:, index])
         errors[:, index] = weights[:, position] - rounded[:, position]
         rest = slice(position + 1, block.stop)
         moved[:, rest] += factors[:, position, rest, None] * errors[:, index, None]
