@@ -384,14 +384,18 @@ def test_a_full_disk_is_one_line_and_leaves_nothing_behind(small_disk: Path) -> 
 
 @pytest.mark.parametrize("delay_s", [0.5, 3.0, 9.0])
 def test_an_interrupt_at_any_point_leaves_nothing_behind(delay_s: float, tmp_path: Path) -> None:
+    """Any from when Python itself has started, which takes long where much else runs."""
+    script = "print('started', flush=True); import edgefer.__main__"
     process = subprocess.Popen(
-        [sys.executable, "-m", "edgefer", "convert", "--int8", "--float16", "--int16x8"],
+        [sys.executable, "-c", script, "convert", "--int8", "--float16", "--int16x8"],
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
     )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "started\n"
     time.sleep(delay_s)
     os.killpg(process.pid, signal.SIGINT)
     out, err = process.communicate(timeout=120)
