@@ -21,8 +21,12 @@ os.environ.pop("COLUMNS", None)
 pytest_plugins = ("boards",)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let `pytest -n 2` run a file's tests in one process, and all of the emulated board in one."""
+    """Let `pytest -n 2` run a file's tests in one process, and all of the emulated board in one.
+
+    It has to come before pytest-xdist's own hook, which reads the groups.
+    """
     for item in items:
         is_board = item.get_closest_marker("emulated_board") is not None
         item.add_marker(pytest.mark.xdist_group("board" if is_board else item.path.name))
