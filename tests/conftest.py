@@ -32,6 +32,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         item.add_marker(pytest.mark.xdist_group("board" if is_board else item.path.name))
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name long values by their size: a test's name is in the environment of what it starts."""
+    if isinstance(val, (str, bytes)) and len(val) > 200:
+        return f"{argname} of {len(val)}"
+    return None
+
+
 QUADRANT_LABELS = ("anger", "happiness", "neutral", "surprise")
 
 
