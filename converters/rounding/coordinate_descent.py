@@ -137,7 +137,7 @@ def errors_passed_on(weights: Float64Array, moments: Float64Array) -> Float64Arr
 def _unit_factors(moments: Float64Array) -> Float64Array:
     """Return the unit upper triangular U of moments = U D Uᵀ, by Cholesky from the other end."""
     factors = np.linalg.cholesky(moments[:, ::-1, ::-1])[:, ::-1, ::-1]
-    return factors / np.einsum("gkk->gk", factors)[:, None]
+    return np.asarray(factors / np.einsum("gkk->gk", factors)[:, None])
 
 
 def _pass_on_in_block(
