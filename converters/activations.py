@@ -29,23 +29,6 @@ class ChannelStatistics:
         return np.maximum(np.abs(self.low), np.abs(self.high))
 
 
-def mean_activations(
-    tflite: bytes,
-    faces: Float32Array,
-    tensors: Sequence[int],
-    progress: Progress | None = None,
-) -> dict[int, Float64Array]:
-    """Run the model on each face and return the mean of each of `tensors` over the faces.
-
-    `faces` are float32 (n, h, w, channels), normalised; `tensors` are positions in the main
-    subgraph. The means have the tensors' shapes, with a batch of 1.
-    """
-    sums = {index: np.zeros(()) for index in tensors}
-    for values in activations(tflite, faces, tensors, progress):
-        sums = {index: total + values[index] for index, total in sums.items()}
-    return {index: total / len(faces) for index, total in sums.items()}
-
-
 def channel_statistics(
     tflite: bytes,
     faces: Float32Array,

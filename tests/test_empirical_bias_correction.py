@@ -10,7 +10,7 @@ import pytest
 import small_models
 
 from edgefer.converters import graph
-from edgefer.converters.activations import mean_activations
+from edgefer.converters.activations import activations
 from edgefer.converters.calibration.result import CalibrationResult
 from edgefer.converters.quantize import quantize
 from edgefer.converters.recipes import DYNAMIC, INT8, INT16X8, QuantizationRecipe
@@ -76,10 +76,11 @@ def mean_outputs(tflite: bytes, faces: Any) -> list[npt.NDArray[np.float64]]:
     """Return each layer's mean output by channel, real, after its activation."""
     content = graph.read(tflite)
     tensors = [content.tensors[one.operator.outputs[0]] for one in weighted_layers(content)]
-    means = mean_activations(tflite, faces, [tensor.index for tensor in tensors])
+    seen = list(activations(tflite, faces, [tensor.index for tensor in tensors]))
     found = []
     for tensor in tensors:
-        mean = means[tensor.index].reshape(-1, tensor.shape[-1]).mean(axis=0)
+        values = np.concatenate([one[tensor.index] for one in seen])
+        mean = values.reshape(-1, tensor.shape[-1]).mean(axis=0, dtype=np.float64)
         if tensor.quantization is not None:
             mean = (mean - tensor.quantization.zero_points[0]) * tensor.quantization.scales[0]
         found.append(mean)
